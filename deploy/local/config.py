@@ -1,0 +1,59 @@
+"""Where the embedded stack keeps its things and which ports it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_dir
+
+HOST = "127.0.0.1"
+"""Every service binds here and nowhere else."""
+
+
+def default_cache_dir() -> Path:
+    """Downloads and class archives: per user, shared by all checkouts."""
+    return Path(user_cache_dir("seine"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Every port the stack listens on. The setting of `redis` is STACK_REDIS_PORT, and so on."""
+
+    redis: int = 16379
+    kafka: int = 19092
+    kafka_controller: int = 19093
+    registry: int = 18081
+    registry_management: int = 18082
+    hdfs: int = 19870
+    """The NameNode's HTTP port, which WebHDFS speaks on."""
+    hdfs_namenode: int = 18020
+    hdfs_datanode: int = 19866
+    hdfs_datanode_http: int = 19864
+    hdfs_datanode_ipc: int = 19867
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """`data_dir` holds what the services store, their logs and pid files; `cache_dir` only what can be fetched again."""
+
+    data_dir: Path
+    cache_dir: Path = field(default_factory=default_cache_dir)
+    ports: Ports = field(default_factory=Ports)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> StackConfig:
+        """Build from Scrapy settings named STACK_*; what is unset keeps its default."""
+        ports = {
+            port.name: int(value)
+            for port in fields(Ports)
+            if (value := settings.get(f"STACK_{port.name.upper()}_PORT")) is not None
+        }
+        cache_dir = settings.get("STACK_CACHE_DIR")
+        return cls(
+            data_dir=Path(settings.get("STACK_DIR") or ".stack").expanduser().resolve(),
+            cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else default_cache_dir(),
+            ports=Ports(**ports),
+        )

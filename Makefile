@@ -1,0 +1,55 @@
+# `make` alone prints what there is to do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PAGES ?= ../shared/data/product-pages
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup crawl test lint format types eval bench stack-down clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements.txt into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+setup: $(VENV)/.ready ## make the virtual environment
+
+crawl: setup ## crawl the demo shop to a real Kafka topic, and show the records
+	@deploy/local/first-crawl
+
+test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev ## ruff's checks and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.ready-dev ## let ruff mend what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+types: $(VENV)/.ready-dev ## mypy on the public surface
+	@$(BIN)/mypy
+
+eval: $(VENV)/.ready-dev ## F1 of the extraction on recorded pages: make eval PAGES=folder
+	@$(BIN)/python -m bench.evaluate $(PAGES)
+
+bench: $(VENV)/.ready-dev ## CPU per page of the whole path, beside plain Scrapy
+	@$(BIN)/python -m bench.pages
+
+stack-down: setup ## stop the demo shop and the embedded stack; data stays
+	@$(BIN)/python -m deploy.demo_shop down
+	@$(BIN)/scrapy stack down
+
+clean: stack-down ## and remove their data and the virtual environment
+	@$(BIN)/scrapy stack down --wipe
+	@rm -rf $(VENV) .stack

@@ -1,0 +1,56 @@
+"""`scrapy crawl`: Scrapy's own, with one line per mistake, a summary at the end and an honest exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from scrapy.commands.crawl import Command as ScrapyCrawl
+from scrapy.exceptions import UsageError
+
+from crawlers import logs
+from crawlers.exceptions import SeineError
+from crawlers.settings_check import check_settings
+from crawlers.summary import CrawlSummary
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class Command(ScrapyCrawl):
+    """Exit code 0: the crawl finished or was asked to stop. 1: it failed. 2: what was asked for is wrong."""
+
+    def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        super().process_options(args, opts)
+        try:
+            check_settings(self.settings)
+        except SeineError as error:
+            raise UsageError(str(error), print_help=False) from None
+        logs.install(self.settings)
+        self.settings.set("LOG_INSTALL_ROOT_HANDLER", False, priority="cmdline")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if len(args) != 1:
+            raise UsageError("expected one spider: scrapy crawl product_spider")
+        try:
+            crawler = self._create_crawler(args[0])
+        except KeyError:
+            raise UsageError(f"unknown spider {args[0]!r}: `scrapy list` names them", print_help=False) from None
+        assert self.crawler_process is not None
+        task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
+        self.crawler_process.start()
+        self.exitcode = self._told(task) or self._summed_up(crawler)
+
+    def _told(self, task: Any) -> int:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if error is None:
+            return 0
+        if not isinstance(error, SeineError):
+            raise error
+        print(f"seine: {error}", file=sys.stderr)
+        return error.exit_code
+
+    def _summed_up(self, crawler: Any) -> int:
+        summary = CrawlSummary.of(crawler)
+        summary.print()
+        return int(summary.failed)

@@ -1,0 +1,105 @@
+"""Tells the outcome of every request: one event, one count in the stats, one in the metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from scrapy import Request, signals
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+from crawlers import metrics
+from crawlers.outcomes import CURRENT, RequestRecord
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+log = structlog.get_logger("seine.request")
+
+_REFUSALS = {"Forbidden by robots.txt": "robots", "Filtered offsite": "offsite"}
+
+
+class RequestOutcomes:
+    """Wraps the engine's handling of a download: the one point that every request passes, however it ended.
+
+    Scrapy's signals are not enough: a download that failed without errback, and an HTTP error, fire none.
+    """
+
+    def __init__(self, crawler: Crawler):
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        extension = cls(crawler)
+        crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
+        crawler.signals.connect(extension.request_scheduled, signal=signals.request_scheduled)
+        crawler.signals.connect(extension.spider_error, signal=signals.spider_error)
+        return extension
+
+    def spider_opened(self) -> None:
+        structlog.contextvars.bind_contextvars(crawl_id=self._crawler.settings.get("FRONTIER_CRAWL_ID"))
+        engine = self._crawler.engine
+        handle = engine._handle_downloader_output
+
+        def observed(result: Any, request: Request) -> Any:
+            record = RequestRecord()
+            token = CURRENT.set(record)
+            try:
+                finished = handle(result, request)
+            finally:
+                CURRENT.reset(token)
+            return finished.addBoth(self._finished, record, result, request)
+
+        engine._handle_downloader_output = observed  # type: ignore[method-assign]
+
+    def request_scheduled(self) -> None:
+        if (record := CURRENT.get()) is not None:
+            record.children += 1
+
+    def spider_error(self, failure: Failure) -> None:
+        if (record := CURRENT.get()) is not None:
+            record.error = failure.type.__name__ if failure.type else "spider error"
+
+    def _finished(self, handled: Any, record: RequestRecord, result: Any, request: Request) -> Any:
+        outcome, reason = _outcome(record, result, request)
+        stats = self._crawler.stats
+        stats.inc_value(f"outcomes/{outcome}")
+        if reason:
+            stats.inc_value(f"outcomes/{outcome}/{reason}")
+        for why, count in record.refused.items():
+            stats.inc_value(f"links/refused/{why}", count)
+        metrics.REQUESTS.labels(outcome, reason).inc()
+        level = log.warning if outcome in ("dead", "pending") else log.info
+        level("request", **_event(record, result, request), outcome=outcome, reason=reason)
+        return handled
+
+
+def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str, str]:
+    if isinstance(result, Request):
+        retried = result.meta.get("retry_times", 0) > request.meta.get("retry_times", 0)
+        return ("retried", str(result.meta.get("retry_reason", ""))) if retried else ("redirected", "")
+    if isinstance(result, Failure):
+        if result.check(IgnoreRequest):
+            return "filtered", _refusal(result.value)
+        return "dead", result.type.__name__ if result.type else "failure"
+    if result.status >= 400 and not record.fates:
+        return "dead", f"http {result.status}"
+    return record.outcome()
+
+
+def _refusal(error: BaseException) -> str:
+    message = str(error)
+    return next((reason for start, reason in _REFUSALS.items() if message.startswith(start)), message or "ignored")
+
+
+def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, Any]:
+    event: dict[str, Any] = {"url": request.url, "items": record.fates.total(), "links": record.children}
+    if isinstance(result, Response):
+        event |= {"status": result.status, "bytes": len(result.body)}
+    elif isinstance(result, Failure):
+        event["error"] = result.getErrorMessage()
+    if latency := request.meta.get("download_latency"):
+        event["seconds"] = round(latency, 4)
+    return event

@@ -1,0 +1,57 @@
+"""Where a record comes from: the fields that say which page, crawl and worker an item was seen by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from crawlers.extraction import EXTRACTOR_VERSION
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from crawlers.items import Product
+
+
+def crawl_id_of(crawler: Crawler) -> str:
+    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time and kept there."""
+    settings = crawler.settings
+    if not settings.get("FRONTIER_CRAWL_ID"):
+        made = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        settings.set("FRONTIER_CRAWL_ID", made, priority="spider")
+    return str(settings["FRONTIER_CRAWL_ID"])
+
+
+class Lineage:
+    """Stamps items with their lineage; one per spider."""
+
+    def __init__(self, crawler: Crawler, spider_name: str, crawl_id: str):
+        self._crawler = crawler
+        self._spider = spider_name
+        self._crawl_id = crawl_id
+        self._worker = crawler.settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}"
+
+    def stamp(self, item: Product, response: Response, index: int = 0) -> Product:
+        """Fill in the lineage of `item`, the `index`-th item of `response`, and return it."""
+        meta = response.meta
+        item.crawl_id = self._crawl_id
+        item.spider = self._spider
+        item.worker = self._worker
+        item.record_id = self._record_id(response, index)
+        item.fetched_at = datetime.now(UTC)
+        item.http_status = response.status
+        item.content_hash = hashlib.sha256(response.body).hexdigest()
+        item.rendered_by = meta.get("rendered_by")
+        item.proxy = meta.get("proxy_label")
+        item.extractor_version = EXTRACTOR_VERSION
+        return item
+
+    def _record_id(self, response: Response, index: int) -> str:
+        assert response.request is not None
+        fingerprint = self._crawler.request_fingerprinter.fingerprint(response.request)
+        return hashlib.sha256(b"%s|%s|%d" % (self._crawl_id.encode(), fingerprint, index)).hexdigest()[:32]

@@ -1,0 +1,82 @@
+"""Logging: structlog's events and the standard library's lines leave through one handler, in one format."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from scrapy.logformatter import LogFormatter
+
+_SHARED = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+class QuietLogFormatter(LogFormatter):
+    """Scrapy's lines per page and per item, silenced where an outcome event says the same and more."""
+
+    def crawled(self, request: Any, response: Any, spider: Any) -> None:
+        return None
+
+    def scraped(self, item: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
+        return None
+
+    def dropped(self, item: Any, exception: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
+        return None
+
+
+class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what sys.stderr is at that moment, so that a live progress line can keep below the log."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        pass
+
+
+def install(settings: Any) -> None:
+    """Route every log line through structlog: JSON to files and pipes, readable text to a terminal."""
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = _handler(settings)
+    handler.setLevel(settings["LOG_LEVEL"])
+    handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(settings["LOG_LEVEL"])
+
+
+def _handler(settings: Any) -> logging.Handler:
+    if settings.get("LOG_FILE"):
+        mode = "a" if settings.getbool("LOG_FILE_APPEND") else "w"
+        return logging.FileHandler(settings["LOG_FILE"], mode=mode, encoding="utf-8")
+    if settings.getbool("LOG_ENABLED"):
+        return _CurrentStderr()
+    return logging.NullHandler()
+
+
+def _formatter(*, pretty: bool) -> logging.Formatter:
+    if pretty:
+        last: list[Any] = [structlog.dev.ConsoleRenderer()]
+    else:
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=repr).decode()

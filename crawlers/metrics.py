@@ -1,0 +1,14 @@
+"""The metrics of a worker: one registry, every name in one place."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+REQUESTS = Counter("seine_requests", "Requests by outcome.", ("outcome", "reason"), registry=REGISTRY)
+ITEMS = Counter("seine_items", "Items by fate.", ("fate", "reason"), registry=REGISTRY)
+RECORDS_IN_FLIGHT = Gauge("seine_records_in_flight", "Records that await Kafka's report.", registry=REGISTRY)
+DELIVERY_SECONDS = Histogram("seine_delivery_seconds", "From produce to delivery report.", registry=REGISTRY)
+DELIVERY_RETRIES = Counter("seine_delivery_retries", "Records sent again, by error.", ("error",), registry=REGISTRY)
+PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)

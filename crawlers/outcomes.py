@@ -1,0 +1,61 @@
+"""What becomes of one request: the record that its item pipelines, its spider and its middlewares add to.
+
+A request has one outcome, its worst item's where items differ:
+delivered, expanded (links only), redirected, retried, empty, filtered(reason), dead(reason), pending (not settled).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
+"""The record of the request whose response is being worked on, in its callback, pipelines and signals."""
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known so far of one request's results."""
+
+    children: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Links that were not made requests, by reason."""
+    fates: Counter[str] = field(default_factory=Counter)
+    """Items by fate: acknowledged, passed (no Kafka configured), dropped, dead, pending."""
+    filtered: str | None = None
+    error: str | None = None
+
+    def outcome(self) -> tuple[str, str]:
+        """(outcome, reason) of a request whose response was worked on to the end; the worst that happened wins."""
+        if self.fates["pending"]:
+            return "pending", "undelivered"
+        if self.error is not None:
+            return "dead", self.error
+        if self.fates["dead"]:
+            return "dead", "item"
+        if self.fates["dropped"]:
+            return "filtered", "item"
+        if self.fates:
+            return "delivered", ""
+        if self.children or self.refused:
+            return "expanded", ""
+        return ("filtered", self.filtered) if self.filtered else ("empty", "")
+
+
+def note_filtered(reason: str) -> None:
+    """The response is not one to extract from."""
+    if (record := CURRENT.get()) is not None:
+        record.filtered = reason
+
+
+def note_refused_child(reason: str) -> None:
+    """A link of the response is not followed."""
+    if (record := CURRENT.get()) is not None:
+        record.refused[reason] += 1
+
+
+def note_fate(fate: str) -> None:
+    """An item of the response met its fate."""
+    if (record := CURRENT.get()) is not None:
+        record.fates[fate] += 1

@@ -1,0 +1,166 @@
+"""Reads records back from their topics, as any consumer would: by their framing and the registry alone."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import json
+import logging
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self
+
+import fastavro
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from crawlers.exceptions import StartupError, UserError
+from pipelines.avro import decode, decode_frame
+from pipelines.kafka_config import client_config
+from pipelines.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TIMEOUT = 10.0
+_PRODUCT_COLUMNS = ("key", "name", "price", "currency", "availability", "brand", "gtin", "fetched_at")
+_LETTER_COLUMNS = ("key", "stage", "error", "url")
+_ERROR_HEADER = "__connect.errors.exception.message"
+
+
+class RecordReader:
+    """A consumer of one topic, in no group, from any partition's tail."""
+
+    def __init__(self, settings: Any, topic: str):
+        if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+            raise UserError('KAFKA_BOOTSTRAP_SERVERS is not set. On a laptop: eval "$(scrapy stack env)"')
+        self._topic = topic
+        self._servers = settings["KAFKA_BOOTSTRAP_SERVERS"]
+        self._registry_url = settings.get("SCHEMA_REGISTRY_URL")
+        config = {
+            **client_config(settings),
+            "group.id": "seine-records",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+        self._consumer = Consumer(config, logger=logging.getLogger("seine.librdkafka"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def tail(self, number: int, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """The newest `number` records of the topic, oldest first; then, with `follow`, those that arrive.
+
+        A record is {topic, partition, offset, timestamp, key, headers, value}; value is None for a tombstone.
+        """
+        ends = self._ends()
+        yield from self._newest(ends, number)
+        if not follow:
+            return
+        self._consumer.assign([TopicPartition(self._topic, p, end) for p, (_, end) in ends.items()])
+        while True:
+            message = self._consumer.poll(1.0)
+            if message is not None and message.error() is None:
+                yield self._decoded(message)
+
+    def _ends(self) -> dict[int, tuple[int, int]]:
+        """(oldest, next) offset by partition."""
+        try:
+            metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT).topics[self._topic]
+            if metadata.error is not None:
+                raise UserError(f"no topic {self._topic} at {self._servers}")
+            return {
+                partition: self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, partition), timeout=_TIMEOUT
+                )
+                for partition in metadata.partitions
+            }
+        except KafkaException as error:
+            raise StartupError(
+                f"Kafka does not answer at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}"
+            ) from None
+
+    def _newest(self, ends: dict[int, tuple[int, int]], number: int) -> list[dict[str, Any]]:
+        starts = [TopicPartition(self._topic, p, max(low, high - number)) for p, (low, high) in ends.items()]
+        unread = {start.partition for start in starts if start.offset < ends[start.partition][1]}
+        self._consumer.assign(starts)
+        newest: list[tuple[int, int, int, Any]] = []
+        while unread:
+            messages = self._consumer.consume(500, timeout=0.2)
+            for message in messages:
+                if message.error() is not None:
+                    unread.discard(message.partition())
+                else:
+                    entry = (message.timestamp()[1], message.partition(), message.offset(), message)
+                    (heapq.heappush if len(newest) < number else heapq.heappushpop)(newest, entry)
+        return [self._decoded(message) for *_, message in sorted(newest, key=lambda entry: entry[:3])]
+
+    def _decoded(self, message: Any) -> dict[str, Any]:
+        return {
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "offset": message.offset(),
+            "timestamp": datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+            "key": (message.key() or b"").decode("utf-8", "replace"),
+            "headers": {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers() or []},
+            "value": self._value(message.value()),
+        }
+
+    def _value(self, value: bytes | None) -> Any:
+        if value is None:
+            return None
+        try:
+            decode_frame(value)
+        except ValueError:
+            return _json_or_text(value)
+        return decode(value, self._schema)
+
+    @functools.cache  # noqa: B019 - as short-lived as the command that holds it
+    def _schema(self, schema_id: int) -> Any:
+        if not self._registry_url:
+            raise UserError("SCHEMA_REGISTRY_URL is not set: these records need it to be decoded")
+        return fastavro.parse_schema(json.loads(Registry(self._registry_url).schema_by_id(schema_id)))
+
+
+def to_json(record: dict[str, Any]) -> str:
+    """One line of JSON: decimals as text, times as ISO 8601."""
+    return json.dumps(record, ensure_ascii=False, default=_jsonable)
+
+
+def rows(records: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """(columns, lines) of a table: a product's telling fields, or a dead letter's reason."""
+    letters = any(_ERROR_HEADER in record["headers"] for record in records)
+    return (_LETTER_COLUMNS if letters else _PRODUCT_COLUMNS), [
+        [_cell(record, column) for column in (_LETTER_COLUMNS if letters else _PRODUCT_COLUMNS)] for record in records
+    ]
+
+
+def _cell(record: dict[str, Any], column: str) -> str:
+    if column == "error":
+        return str(record["headers"].get(_ERROR_HEADER, ""))
+    value = record["value"] if isinstance(record["value"], dict) else {}
+    found = record[column] if column == "key" else value.get(column, record["headers"].get(column))
+    if isinstance(found, datetime):
+        return f"{found:%H:%M:%S}"
+    if isinstance(found, Decimal):
+        return f"{found:.2f}" if found == found.quantize(Decimal("0.01")) else f"{found.normalize():f}"
+    return _printable(found)
+
+
+def _printable(value: Any) -> str:
+    """Text fit for a terminal: what a page wrote must not steer it."""
+    return "" if value is None else "".join(char if char.isprintable() else " " for char in str(value))
+
+
+def _jsonable(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _json_or_text(value: bytes) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value.decode("utf-8", "replace")

@@ -1,0 +1,136 @@
+"""The table of contents of the whole program: what is switched on, and every deviation from Scrapy's defaults.
+
+A setting of Seine's own has the name of its environment variable; `-s NAME=VALUE` overrides both.
+This module alone reads os.environ, and no module imports this one: components get `crawler.settings`.
+"""
+
+import os
+from pathlib import Path
+
+SETTINGS_CONTRACT = {}
+"""Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
+
+
+def env(name, kind, default, meaning):
+    """The value of the environment variable `name`, as a `kind` (str, int, float, bool or list), or `default`."""
+    SETTINGS_CONTRACT[name] = (kind.__name__, meaning)
+    text = os.environ.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        return _READERS[kind](text)
+    except ValueError:
+        raise SystemExit(f"{name}={text}: expected {kind.__name__}. {name}: {meaning}") from None
+
+
+def _read_bool(text):
+    if text.lower() in ("1", "true", "yes"):
+        return True
+    if text.lower() in ("0", "false", "no"):
+        return False
+    raise ValueError(text)
+
+
+def _read_list(text):
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_READERS = {str: str, int: int, float: float, bool: _read_bool, list: _read_list}
+_ROOT = Path(__file__).parent.parent
+
+# --- The project ---------------------------------------------------------------------------------------------------
+BOT_NAME = "seine"
+SPIDER_MODULES = ["crawlers.spiders"]
+NEWSPIDER_MODULE = "crawlers.spiders"
+COMMANDS_MODULE = "crawlers.commands"
+SITES_DIR = env("SITES_DIR", str, str(_ROOT / "crawlers" / "sites"), "folder of the sites' TOML files")
+FRONTIER_CRAWL_ID = env("FRONTIER_CRAWL_ID", str, None, "name of the crawl; made from the time when unset")
+WORKER_ID = env("WORKER_ID", str, None, "name of this worker in records and logs; host and pid when unset")
+
+# --- Politeness ----------------------------------------------------------------------------------------------------
+# A site's [limits] override these two for its domains.
+DOWNLOAD_DELAY = env("DOWNLOAD_DELAY", float, 0.25, "seconds between two requests to a domain")
+CONCURRENT_REQUESTS_PER_DOMAIN = env("CONCURRENT_REQUESTS_PER_DOMAIN", int, 4, "requests at once to a domain")
+CONCURRENT_REQUESTS = env("CONCURRENT_REQUESTS", int, 32, "requests at once in a worker")
+ROBOTSTXT_OBEY = env("ROBOTSTXT_OBEY", bool, True, "whether robots.txt is obeyed")
+USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
+
+# --- Fetching ------------------------------------------------------------------------------------------------------
+DOWNLOADER_MIDDLEWARES = {
+    "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
+    "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
+    "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
+}
+PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
+DOWNLOAD_TIMEOUT = env("DOWNLOAD_TIMEOUT", float, 30.0, "seconds for one download")
+DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a response, decompressed, at most")
+DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
+RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
+COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
+METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
+
+# --- Extraction to Kafka -------------------------------------------------------------------------------------------
+ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
+ITEM_PIPELINES = {
+    "pipelines.validation.ValidationPipeline": 100,
+    "pipelines.avro.AvroPipeline": 500,
+    "pipelines.kafka.KafkaPipeline": 600,
+}
+CONCURRENT_ITEMS = 8  # Scrapy's 100 starts 100 tasks per response: 1.4 times slower, and a page has few items
+KAFKA_BOOTSTRAP_SERVERS = env("KAFKA_BOOTSTRAP_SERVERS", str, None, "brokers, host:port comma separated")
+KAFKA_TOPIC_PRODUCTS = env("KAFKA_TOPIC_PRODUCTS", str, "products", "topic of the products")
+KAFKA_TOPIC_DEAD_LETTERS = env("KAFKA_TOPIC_DEAD_LETTERS", str, "products.dlq", "topic of the dead letters")
+KAFKA_CREATE_TOPICS = env("KAFKA_CREATE_TOPICS", bool, False, "whether missing topics are created at start")
+KAFKA_PARTITIONS = env("KAFKA_PARTITIONS", int, 6, "partitions of a topic that is created")
+KAFKA_REPLICATION_FACTOR = env("KAFKA_REPLICATION_FACTOR", int, 1, "replicas of a topic that is created")
+KAFKA_DELIVERY_TIMEOUT = env("KAFKA_DELIVERY_TIMEOUT", float, 300.0, "seconds until a send is tried anew")
+KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
+KAFKA_SECURITY_PROTOCOL = env("KAFKA_SECURITY_PROTOCOL", str, "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
+KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")
+KAFKA_SASL_PASSWORD = env("KAFKA_SASL_PASSWORD", str, None, "password for SASL; never logged")
+KAFKA_SSL_CA_LOCATION = env("KAFKA_SSL_CA_LOCATION", str, None, "file of the CA that signed the brokers' certificates")
+SCHEMA_REGISTRY_URL = env("SCHEMA_REGISTRY_URL", str, None, "registry with Confluent's API")
+SCHEMA_REGISTRY_AUTO_REGISTER = env(
+    "SCHEMA_REGISTRY_AUTO_REGISTER", bool, False, "whether the committed schemas are registered at start"
+)
+
+# --- Scheduling ----------------------------------------------------------------------------------------------------
+# Scrapy's own scheduler, in memory: breadth first, so that a category's pages come before its depths.
+DEPTH_PRIORITY = 1
+SCHEDULER_DISK_QUEUE = "scrapy.squeues.PickleFifoDiskQueue"
+SCHEDULER_MEMORY_QUEUE = "scrapy.squeues.FifoMemoryQueue"
+
+# --- Seeing what happens -------------------------------------------------------------------------------------------
+EXTENSIONS = {
+    "crawlers.extensions.outcomes.RequestOutcomes": 100,
+    "crawlers.extensions.progress.LiveProgress": 500,
+    "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
+}
+LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")
+LOG_FORMATTER = "crawlers.logs.QuietLogFormatter"  # one event per outcome replaces Scrapy's lines per page and item
+LOG_INSTALL_ROOT_HANDLER = True
+STATS_DUMP = env("STATS_DUMP", bool, False, "whether Scrapy's stats are logged at the end")
+
+# --- Security ------------------------------------------------------------------------------------------------------
+TELNETCONSOLE_ENABLED = False
+REMOTE_CONTROL_ENABLED = False
+
+# --- The event loop ------------------------------------------------------------------------------------------------
+TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
+ASYNCIO_EVENT_LOOP = "uvloop.Loop"
+FEED_EXPORT_ENCODING = "utf-8"
+
+# --- The embedded stack (`scrapy stack up`) ------------------------------------------------------------------------
+STACK_DIR = env("STACK_DIR", str, str(_ROOT / ".stack"), "folder of the embedded services' data, logs and pids")
+STACK_CACHE_DIR = env("STACK_CACHE_DIR", str, None, "folder of what was downloaded; the user's cache when unset")
+STACK_REDIS_PORT = env("STACK_REDIS_PORT", int, 16379, "port of Redis")
+STACK_KAFKA_PORT = env("STACK_KAFKA_PORT", int, 19092, "port of Kafka")
+STACK_KAFKA_CONTROLLER_PORT = env("STACK_KAFKA_CONTROLLER_PORT", int, 19093, "port of Kafka's controller")
+STACK_REGISTRY_PORT = env("STACK_REGISTRY_PORT", int, 18081, "port of the schema registry")
+STACK_REGISTRY_MANAGEMENT_PORT = env("STACK_REGISTRY_MANAGEMENT_PORT", int, 18082, "port of the registry's health")
+STACK_HDFS_PORT = env("STACK_HDFS_PORT", int, 19870, "port of WebHDFS")
+STACK_HDFS_NAMENODE_PORT = env("STACK_HDFS_NAMENODE_PORT", int, 18020, "port of the NameNode's RPC")
+STACK_HDFS_DATANODE_PORT = env("STACK_HDFS_DATANODE_PORT", int, 19866, "port of the DataNode's data")
+STACK_HDFS_DATANODE_HTTP_PORT = env("STACK_HDFS_DATANODE_HTTP_PORT", int, 19864, "port of the DataNode's WebHDFS")
+STACK_HDFS_DATANODE_IPC_PORT = env("STACK_HDFS_DATANODE_IPC_PORT", int, 19867, "port of the DataNode's RPC")

@@ -1,0 +1,146 @@
+"""product_spider: shops to products."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urldefrag
+
+import structlog
+from scrapy import Request, Spider
+from scrapy.http import Response, TextResponse
+
+from crawlers.extraction import Extraction, extract
+from crawlers.items import Product
+from crawlers.lineage import Lineage, crawl_id_of
+from crawlers.outcomes import note_filtered, note_refused_child
+from crawlers.sitemaps import NotASitemap, read_sitemap
+from crawlers.targets import Targets, read_targets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from scrapy.crawler import Crawler
+    from twisted.python.failure import Failure
+
+    from crawlers.site_config import Site
+
+log = structlog.get_logger("seine.spider")
+
+
+class ProductSpider(Spider):
+    """Crawls the sites of SITES_DIR (`-a sites=a,b`), or just the URLs of `-a urls=URL,URL|@FILE`.
+
+    With `-a follow=1` it also follows links inside the domains of the URLs given.
+
+    @url http://127.0.0.1:18100/
+    @returns requests 1
+    @returns items 0 0
+    """
+
+    name = "product_spider"
+
+    def __init__(self, targets: Targets, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.targets = targets
+        self.sites = targets.sites if targets.follow else {}
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        asked = {key: kwargs.pop(key, None) for key in ("sites", "urls", "follow")}
+        targets = read_targets(crawler.settings["SITES_DIR"], **asked)
+        spider = super().from_crawler(crawler, *args, targets=targets, **kwargs)
+        spider.crawl_id = crawl_id_of(crawler)
+        spider.lineage = Lineage(crawler, cls.name, spider.crawl_id)
+        spider.max_size = crawler.settings.getint("DOWNLOAD_MAXSIZE")
+        crawler.settings.set("DOWNLOAD_SLOTS", _slots(targets, crawler.settings), priority="spider")
+        return spider
+
+    async def start(self) -> AsyncIterator[Any]:
+        for url in self.targets.urls:
+            yield self._request(url, self.targets.site_of(url))
+        if self.targets.urls:
+            return
+        for site in self.sites.values():
+            for url in site.sitemaps:
+                yield self._request(url, site, callback=self.parse_sitemap, priority=1)
+            for url in site.seeds:
+                yield self._request(url, site)
+
+    def parse_sitemap(self, response: Response) -> Iterator[Request]:
+        """Requests for what a sitemap lists and its site wants."""
+        site = self._site(response)
+        try:
+            sitemaps, pages = read_sitemap(response, self.max_size)
+        except NotASitemap as error:
+            log.warning("not a sitemap", url=response.url, why=str(error))
+            return note_filtered("not a sitemap")
+        for url in sitemaps:
+            if site.owns(url):
+                yield self._request(url, site, callback=self.parse_sitemap, priority=1)
+        yield from self._wanted(pages, site, depth=0)
+
+    def parse(self, response: Response, **kwargs: Any) -> Iterator[Request | Product]:
+        """The product that a page shows, and requests for the links worth following."""
+        if not isinstance(response, TextResponse):
+            return note_filtered("content type")
+        if not response.body.strip():
+            return None
+        site = self._site(response)
+        root = response.selector.root
+        if not hasattr(root, "iter"):
+            return note_filtered("content type")
+        if self._may_hold_product(response.url, site):
+            extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
+            if extraction.product is not None:
+                yield self._product(extraction, response, site)
+        if self.targets.follow:
+            links = (response.urljoin(link.get("href")) for link in root.iter("a") if link.get("href"))
+            yield from self._wanted(links, site, depth=response.meta.get("depth", 0))
+
+    def on_error(self, failure: Failure) -> None:
+        """A request that failed for good: its outcome event tells it, so nothing is left to say or do here."""
+
+    def _site(self, response: Response) -> Site:
+        return self.sites.get(response.meta.get("site")) or self.targets.site_of(response.url)
+
+    def _may_hold_product(self, url: str, site: Site) -> bool:
+        return bool(self.targets.urls) or site.product.match(url)
+
+    def _wanted(self, urls: Any, site: Site, depth: int) -> Iterator[Request]:
+        for url in dict.fromkeys(urldefrag(url.strip()).url for url in urls):
+            if not site.wants(url):
+                continue
+            if site.limits.depth and depth >= site.limits.depth:
+                note_refused_child("depth")
+            else:
+                yield self._request(url, site)
+
+    def _request(self, url: str, site: Site, **kwargs: Any) -> Request:
+        meta = {"site": site.name} if site.name in self.sites else {}
+        return Request(url, errback=self.on_error, meta=meta, **kwargs)
+
+    def _product(self, extraction: Extraction, response: Response, site: Site) -> Product:
+        fields = dict(extraction.product or {})
+        fields["canonical_url"] = extraction.canonical_url or response.url
+        fields.setdefault("name", "")
+        item = Product(url=response.url, **fields)
+        item.site = site.name
+        item.identity = _identity(item, site)
+        return self.lineage.stamp(item, response)
+
+
+def _identity(item: Product, site: Site) -> str:
+    if site.identity == "url":
+        return item.canonical_url
+    return getattr(item, site.identity) or ""
+
+
+def _slots(targets: Targets, settings: Any) -> dict[str, dict[str, Any]]:
+    """Scrapy's DOWNLOAD_SLOTS of the sites' limits, by the name that SiteMiddleware charges requests to."""
+    slots: dict[str, dict[str, Any]] = dict(settings.getdict("DOWNLOAD_SLOTS"))
+    for site in targets.sites.values():
+        limits = {"delay": site.limits.delay, "concurrency": site.limits.concurrency}
+        own = {key: value for key, value in limits.items() if value is not None}
+        for name in [site.name] if site.limits.shared else site.domains:
+            slots[name] = {"jitter": 0, **own}
+    return slots

@@ -1,0 +1,75 @@
+"""The one place where an item's fate becomes known: acknowledged, dropped, dead, or pending."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from scrapy.exceptions import DropItem
+from scrapy.pipelines import ItemPipelineManager
+
+from crawlers import metrics
+from crawlers.exceptions import DeadLetter
+from crawlers.outcomes import note_fate
+from pipelines.dead_letter import DeadLetters
+from pipelines.producer import Undelivered
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+log = structlog.get_logger("seine.item")
+
+
+class FateProcessor(ItemPipelineManager):
+    """Scrapy's chain of item pipelines; what a pipeline raises decides the fate.
+
+    Returned: acknowledged (passed, where no Kafka is configured). DropItem: dropped. Undelivered: pending.
+    Anything else: a dead letter, and the item counts as dead once that letter is acknowledged.
+    """
+
+    def __init__(self, *middlewares: Any, crawler: Crawler | None = None):
+        super().__init__(*middlewares, crawler=crawler)
+        assert crawler is not None
+        self._stats = crawler.stats
+        self._dead_letters = DeadLetters.of(crawler)
+        self._good = "acknowledged" if self._dead_letters else "passed"
+
+    async def process_item_async(self, item: Any) -> Any:
+        try:
+            result = await super().process_item_async(item)
+        except DropItem as error:
+            self._settle(item, "dropped", type(error).__name__, str(error))
+            raise
+        except Undelivered as error:
+            self._settle(item, "pending", "undelivered", str(error))
+            raise
+        except Exception as error:
+            await self._bury(item, error)
+            raise DropItem(f"dead letter: {error}") from error
+        self._settle(item, self._good)
+        return result
+
+    async def _bury(self, item: Any, error: Exception) -> None:
+        stage = error.stage if isinstance(error, DeadLetter) else "pipeline"
+        if not isinstance(error, DeadLetter):
+            log.error("pipeline failed", exc_info=error)
+        if self._dead_letters is not None:
+            try:
+                await self._dead_letters.send(item, error, stage)
+            except Undelivered as undelivered:
+                self._settle(item, "pending", "undelivered", str(undelivered))
+                raise
+        self._settle(item, "dead", stage, str(error))
+
+    def _settle(self, item: Any, fate: str, reason: str = "", why: str = "") -> None:
+        note_fate(fate)
+        metrics.ITEMS.labels(fate, reason).inc()
+        self._stats.inc_value("items/scraped")
+        self._stats.inc_value(f"items/{fate}")
+        if reason:
+            self._stats.inc_value(f"items/{fate}/{reason}")
+        event = {"fate": fate, "url": getattr(item, "url", None), "record_id": getattr(item, "record_id", None)}
+        if why:
+            log.warning("item", **event, reason=reason, why=why)
+        else:
+            log.info("item", **event)

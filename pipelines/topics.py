@@ -1,0 +1,75 @@
+"""The topics of the record contract: their settings, and their presence at start-up."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from crawlers.exceptions import StartupError
+from pipelines.kafka_config import client_config
+
+_WEEK_MS = 7 * 24 * 3600 * 1000
+_KEYED = {"cleanup.policy": "compact,delete", "retention.ms": str(52 * _WEEK_MS), "min.compaction.lag.ms": "3600000"}
+_LOG = {"cleanup.policy": "delete", "retention.ms": str(4 * _WEEK_MS)}
+_TIMEOUT = 10.0
+
+
+def contract_topics(settings: Any) -> dict[str, dict[str, str]]:
+    """Every topic that the pipelines write, with its configuration."""
+    return {settings["KAFKA_TOPIC_PRODUCTS"]: _KEYED, settings["KAFKA_TOPIC_DEAD_LETTERS"]: _LOG}
+
+
+def ensure_topics(settings: Any) -> None:
+    """Make sure that the contract's topics exist, creating them where KAFKA_CREATE_TOPICS allows it.
+
+    Blocks. Raises StartupError where Kafka is unreachable, or where a topic is missing and may not be created.
+    """
+    admin = AdminClient(client_config(settings), logger=logging.getLogger("seine.librdkafka"))
+    wanted = contract_topics(settings)
+    missing = [topic for topic in wanted if topic not in _existing(admin, settings)]
+    if not missing:
+        return
+    if not settings.getbool("KAFKA_CREATE_TOPICS"):
+        commands = "; ".join(_command(settings, topic, wanted[topic]) for topic in missing)
+        raise StartupError(f"Kafka lacks {_listed(missing)}. Create: {commands} (or set KAFKA_CREATE_TOPICS=1)")
+    _create(admin, settings, {topic: wanted[topic] for topic in missing})
+
+
+def _existing(admin: AdminClient, settings: Any) -> set[str]:
+    try:
+        return set(admin.list_topics(timeout=_TIMEOUT).topics)
+    except KafkaException as error:
+        servers = settings["KAFKA_BOOTSTRAP_SERVERS"]
+        raise StartupError(
+            f"Kafka does not answer at {servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}. "
+            "On a laptop: scrapy stack up"
+        ) from None
+
+
+def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]) -> None:
+    partitions = settings.getint("KAFKA_PARTITIONS")
+    replicas = settings.getint("KAFKA_REPLICATION_FACTOR")
+    new = [NewTopic(topic, partitions, replicas, config=config) for topic, config in topics.items()]
+    for topic, created in admin.create_topics(new, operation_timeout=_TIMEOUT).items():
+        try:
+            created.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StartupError(f"topic {topic} cannot be created: {error.args[0].str()}") from None
+
+
+def _command(settings: Any, topic: str, config: dict[str, str]) -> str:
+    options = " ".join(f"--config {name}={value}" for name, value in config.items())
+    servers, partitions = settings["KAFKA_BOOTSTRAP_SERVERS"], settings["KAFKA_PARTITIONS"]
+    return (
+        f"kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {partitions} "
+        f"--replication-factor {settings['KAFKA_REPLICATION_FACTOR']} {options}"
+    )
+
+
+def _listed(topics: list[str]) -> str:
+    return f"the topic{'s' if len(topics) > 1 else ''} {', '.join(topics)}"

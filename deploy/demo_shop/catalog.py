@@ -24,7 +24,7 @@ class Offer:
     availability: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ShopProduct:
     sku: str
     name: str
@@ -58,7 +58,7 @@ class ShopProduct:
     place: int = 0
     """Its place within the category."""
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Percent-encoded, as a browser sends it."""
         slug = re.sub(r"\W+", "-", f"{self.name} {self.sku}".lower())

@@ -1,8 +1,9 @@
-"""The shop's back room, /_shop/: its log, truth and prices, for tests and for people with curl. Never in the log itself."""
+"""The shop's back room, /_shop/: its log, truth and prices, for tests and people with curl. Never logged itself."""
 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from aiohttp import web
@@ -57,7 +58,7 @@ class Control:
         return _json({"reset": True})
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
-        return _json({"ok": True, "urls": self._shop.bases})
+        return _json({"pid": os.getpid(), "urls": self._shop.bases})
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

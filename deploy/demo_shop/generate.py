@@ -13,15 +13,15 @@ from deploy.demo_shop.gtin import demonstration_gtin
 from deploy.demo_shop.locales import LOCALES, Category, Locale, load_locale
 
 MARKUPS = (
-    "json-ld microdata json-ld-graph json-ld rdfa opengraph json-ld-itempage json-ld "
-    "json-ld-broken microdata json-ld-many visible json-ld opengraph json-ld-graph json-ld"
-).split()
+    "json-ld", "microdata", "json-ld-graph", "json-ld", "rdfa", "opengraph", "json-ld-itempage", "json-ld",
+    "json-ld-broken", "microdata", "json-ld-many", "visible", "json-ld", "opengraph", "json-ld-graph", "json-ld",
+)  # fmt: skip
 """Dealt out over a domain's open catalogue in this order, so that every kind appears everywhere."""
 
 AVAILABILITIES = (
-    "InStock InStock InStock InStock InStock OutOfStock InStock LimitedAvailability InStock PreOrder "
-    "InStock BackOrder InStock SoldOut InStock OnlineOnly Discontinued"
-).split()
+    "InStock", "InStock", "InStock", "InStock", "InStock", "OutOfStock", "InStock", "LimitedAvailability", "InStock",
+    "PreOrder", "InStock", "BackOrder", "InStock", "SoldOut", "InStock", "OnlineOnly", "Discontinued",
+)  # fmt: skip
 
 SELLERS = ("Corner Depot", "Second Street Goods", "Parcel & Pine")
 
@@ -133,6 +133,12 @@ def _description(rng: Random, locale: Locale, name: str, material: str, facts: d
     noun = facts["noun"] if locale.locale != "en-US" else facts["noun"].lower()
     glue = "" if locale.locale == "ja-JP" else " "
     return glue.join(sentences).format(name=name, noun=noun, material=material, series=facts["series"])
+
+
+def _mpn(rng: Random) -> str | None:
+    if rng.random() < 0.4:
+        return None
+    return f"{rng.randrange(100, 999)}-{rng.choice('ABCDEFGH')}{rng.randrange(10, 99)}"
 
 
 def _gtin(rng: Random, locale: Locale, index: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What a right record of each product holds: the Product item's fields, each only where the page's markup carries it."""
+"""What a right record of each product holds: the item's fields, each only where the page's markup carries it."""
 
 from __future__ import annotations
 

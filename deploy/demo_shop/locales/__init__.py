@@ -34,7 +34,7 @@ class Category:
         return f"{self.prefix}/c/{self.slug}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Locale:
     locale: str
     currency: str

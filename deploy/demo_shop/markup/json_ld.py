@@ -123,8 +123,7 @@ def breadcrumb_node(shop: Shop, product: ShopProduct) -> Node:
 
 def _dump(product: ShopProduct, value: Any) -> str:
     # A page that is not UTF-8 escapes what its charset may lack; "</" would end the script.
-    text = json.dumps(value, ensure_ascii=product.locale.charset != "utf-8", indent=1 if product.index % 2 else None)
-    return text.replace("</", "<\\/")
+    return json.dumps(value, ensure_ascii=product.locale.charset != "utf-8").replace("</", "<\\/")
 
 
 def _plain(shop: Shop, product: ShopProduct) -> list[str]:
@@ -159,10 +158,9 @@ def _item_page(shop: Shop, product: ShopProduct) -> list[str]:
 
 def _broken(shop: Shop, product: ShopProduct) -> list[str]:
     """Comments and trailing commas, as templates leave them behind."""
-    good = json.dumps(CONTEXT | product_node(shop, product), indent=1, ensure_ascii=product.locale.charset != "utf-8")
-    body = good.rstrip().removesuffix("}").rstrip() + ",\n}"
+    body = _dump(product, CONTEXT | product_node(shop, product)).removesuffix("}") + ",\n}"
     comment = "/* product data, generated */\n" if product.index % 2 else "// product data\n"
-    return [comment + body.replace("</", "<\\/"), _dump(product, CONTEXT | breadcrumb_node(shop, product))]
+    return [comment + body, _dump(product, CONTEXT | breadcrumb_node(shop, product))]
 
 
 def _among_others(shop: Shop, product: ShopProduct) -> list[str]:

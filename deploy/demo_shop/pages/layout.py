@@ -32,6 +32,7 @@ def _style(accent: str) -> str:
     return f"<style>{STYLE.replace('ACCENT', accent)}</style>\n"
 
 
+@cache
 def _header(locale: Locale) -> str:
     links = "".join(f'<a href="/c/{slug}">{escape(name)}</a>' for slug, name in locale.departments.items())
     return (
@@ -41,6 +42,7 @@ def _header(locale: Locale) -> str:
     )
 
 
+@cache
 def _footer(locale: Locale) -> str:
     closed = [category for category in locale.categories if category.section == "private"]
     members = "".join(f'<a href="{category.path}">{escape(locale.ui["members"])}</a>' for category in closed)

@@ -49,7 +49,8 @@ def category_page(shop: Shop, domain: DomainCatalog, category: Category, number:
     content = (
         f'<nav class="crumbs"><a href="/">{escape(locale.ui["home"])}</a>'
         f'<a href="/c/{category.department}">{escape(locale.departments[category.department])}</a></nav>'
-        f'<h1>{escape(category.name)}</h1>\n<div class="grid">{cards(shop, shown)}</div>\n{_pager(locale, category, number, last)}'
+        f'<h1>{escape(category.name)}</h1>\n<div class="grid">{cards(shop, shown)}</div>\n'
+        f"{_pager(locale, category, number, last)}"
     )
     return page(locale, title=category.name, content=content, head=head)
 

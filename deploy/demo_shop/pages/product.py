@@ -66,7 +66,8 @@ def _rating(product: ShopProduct, a: Bare) -> str:
     return (
         f'<p class="rating"{a.scope("AggregateRating", "aggregateRating")}>{stars} '
         f"<span{a.value('ratingValue', scaled_rating(product))}>{shown}</span> {product.locale.ui['of_five']} "
-        f"({a.meta('bestRating', str(product.rating_scale))}<span{a.prop('reviewCount')}>{product.review_count}</span>)</p>\n"
+        f"({a.meta('bestRating', str(product.rating_scale))}"
+        f"<span{a.prop('reviewCount')}>{product.review_count}</span>)</p>\n"
     )
 
 
@@ -141,8 +142,9 @@ def _description(product: ShopProduct, a: Bare) -> str:
 def _reviews(product: ShopProduct, a: Bare) -> str:
     texts = product.locale.reviews
     items = "".join(
-        f'<div class="review"{a.scope("Review", "review")}><p{a.prop("reviewBody")}>{escape(texts[(product.index + n) % len(texts)])}'
-        f"</p><small{a.prop('author')}>{author}</small><span{a.scope('Rating', 'reviewRating')}>"
+        f'<div class="review"{a.scope("Review", "review")}>'
+        f"<p{a.prop('reviewBody')}>{escape(texts[(product.index + n) % len(texts)])}</p>"
+        f"<small{a.prop('author')}>{author}</small><span{a.scope('Rating', 'reviewRating')}>"
         f"{a.meta('ratingValue', str(2 + (product.index + n) % 4))}</span></div>\n"
         for n, author in enumerate(("A. K.", "M. T.", "R. S."))
     )

@@ -25,7 +25,7 @@ from deploy.local.progress import Progress, QuietProgress
 
 JARS = Path(__file__).parent / "jars"
 CONNECTIONS = 8
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 TIMEOUT = 30
 ATTEMPTS = 3
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
+from deploy.local.errors import StackError
+
 HOST = "127.0.0.1"
 """Every service binds here and nowhere else."""
 
@@ -37,7 +39,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class StackConfig:
-    """`data_dir` holds what the services store, their logs and pid files; `cache_dir` only what can be fetched again."""
+    """`data_dir` holds what the services store, their logs and pid files; `cache_dir` what can be fetched again."""
 
     data_dir: Path
     cache_dir: Path = field(default_factory=default_cache_dir)
@@ -47,9 +49,9 @@ class StackConfig:
     def from_settings(cls, settings: Mapping[str, Any]) -> StackConfig:
         """Build from Scrapy settings named STACK_*; what is unset keeps its default."""
         ports = {
-            port.name: int(value)
+            port.name: _port(setting, settings.get(setting))
             for port in fields(Ports)
-            if (value := settings.get(f"STACK_{port.name.upper()}_PORT")) is not None
+            if settings.get(setting := f"STACK_{port.name.upper()}_PORT") is not None
         }
         cache_dir = settings.get("STACK_CACHE_DIR")
         return cls(
@@ -57,3 +59,13 @@ class StackConfig:
             cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else default_cache_dir(),
             ports=Ports(**ports),
         )
+
+
+def _port(setting: str, value: Any) -> int:
+    try:
+        port = int(value)
+    except (TypeError, ValueError):
+        port = 0
+    if not 0 < port < 65536:
+        raise StackError(f"{setting}={value}: expected a port, 1 to 65535")
+    return port

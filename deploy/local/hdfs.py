@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from deploy.local.config import HOST
@@ -64,10 +65,10 @@ class HdfsService(Service):
         (state,) = json.loads(body)["beans"] or [{}]
         if state.get("FSState") != "Operational" or not state.get("NumLiveDataNodes"):
             return False
-        return get(f"http://{HOST}:{self.ports.hdfs_datanode_http}/jmx?qry=none")[0] == 200
+        return get(f"http://{HOST}:{self.ports.hdfs_datanode_http}/jmx?qry=java.lang:type=ClassLoading")[0] == 200
 
     @property
-    def _conf(self):
+    def _conf(self) -> Path:
         return self.home / "conf"
 
     def _core(self) -> dict[str, str]:

@@ -14,6 +14,8 @@ LOGGING = {
     "org.slf4j.simpleLogger.showThreadName": "false",
     "org.slf4j.simpleLogger.showShortLogName": "true",
     "org.slf4j.simpleLogger.logFile": "System.out",
+    # HDFS's line per HTTP request.
+    "org.slf4j.simpleLogger.log.http.requests": "warn",
 }
 
 

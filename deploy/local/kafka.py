@@ -6,6 +6,7 @@ import socket
 import uuid
 from base64 import urlsafe_b64encode
 from functools import cached_property
+from pathlib import Path
 
 from deploy.local.config import HOST
 from deploy.local.daemon import Daemon
@@ -36,6 +37,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+# A killed broker may come back only when its last session has ended (9 s by default).
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=4000
 """
 
 
@@ -73,7 +77,7 @@ class KafkaService(Service):
         return _serves_metadata(self.endpoint["bootstrap_servers"])
 
     @property
-    def _config_file(self):
+    def _config_file(self) -> Path:
         return self.home / "server.properties"
 
     def _java(self, main: str, *arguments: str) -> list[str]:

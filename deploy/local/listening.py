@@ -8,14 +8,12 @@ import socket
 import psutil
 
 from deploy.local.config import HOST
-from deploy.local.errors import PortTaken, StackError
+from deploy.local.errors import PortTaken
 
 
 def require_free(service: str, ports: dict[str, int]) -> None:
     """Raise PortTaken, naming the owner, unless every port of `ports` (setting's name: number) can be bound."""
     for setting, port in ports.items():
-        if not 0 < port < 65536:
-            raise StackError(f"{setting}={port} is not a port: expected 1 to 65535")
         if not _can_bind(port):
             raise PortTaken(f"{service} needs port {port}, which {owner(port)} has taken; stop it, or set {setting}")
 

@@ -36,6 +36,10 @@ class Stack:
         self.config = config
         self.services: dict[str, Service] = {kind.name: kind(config) for kind in SERVICES}
 
+    @staticmethod
+    def service_names() -> list[str]:
+        return [kind.name for kind in SERVICES]
+
     def up(self, services: Iterable[str] | None = None, progress: Progress | None = None) -> None:
         """Start what is not running and return when all of it serves. Raises StackError."""
         progress = progress or QuietProgress()
@@ -62,7 +66,8 @@ class Stack:
         """Of each service: its address, and its state: up, starting (alive, but not serving) or down."""
         with ThreadPoolExecutor(len(self.services)) as pool:
             states = pool.map(self._state, self.services.values())
-        return {name: service.endpoint | {"state": state} for (name, service), state in zip(self.services.items(), states, strict=True)}
+        named = zip(self.services.items(), states, strict=True)
+        return {name: service.endpoint | {"state": state} for (name, service), state in named}
 
     def env(self) -> dict[str, str]:
         """The variables that point the spiders at the stack."""

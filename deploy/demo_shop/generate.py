@@ -23,6 +23,9 @@ AVAILABILITIES = (
     "PreOrder", "InStock", "BackOrder", "InStock", "SoldOut", "InStock", "OnlineOnly", "Discontinued",
 )  # fmt: skip
 
+COMPARED = {"InStock", "OutOfStock", "SoldOut", "BackOrder", "PreOrder", "Discontinued"}
+"""What another seller's stock clearly beats, or clearly not: whether "in stock" beats "online only" is anyone's guess."""
+
 SELLERS = ("Corner Depot", "Second Street Goods", "Parcel & Pine")
 
 
@@ -91,7 +94,7 @@ def _product(locale: Locale, category: Category, index: int, place: int, facts: 
         rating=round(shared.uniform(2.8, 4.9), 1) if rated else None,
         rating_scale=shared.choice((5, 5, 5, 10, 100)),
         review_count=shared.randrange(3, 900) if rated else None,
-        offers=_offers(rng, locale, availability) if single and index % 7 == 3 else (),
+        offers=_offers(rng, locale, availability) if single and index % 7 == 3 and availability in COMPARED else (),
         group=group,
         group_name=name if group else None,
         color=facts.get("color"),

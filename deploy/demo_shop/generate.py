@@ -24,7 +24,7 @@ AVAILABILITIES = (
 )  # fmt: skip
 
 COMPARED = {"InStock", "OutOfStock", "SoldOut", "BackOrder", "PreOrder", "Discontinued"}
-"""What another seller's stock clearly beats, or clearly not: whether "in stock" beats "online only" is anyone's guess."""
+"""What another seller's stock clearly beats, or clearly not: nobody can say whether it beats "online only"."""
 
 SELLERS = ("Corner Depot", "Second Street Goods", "Parcel & Pine")
 

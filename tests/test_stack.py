@@ -199,9 +199,8 @@ def test_redis_keeps_every_write_and_evicts_nothing(small: Stack) -> None:
 
 
 def test_a_taken_port_is_named_with_its_owner(small: Stack) -> None:
-    with socket.create_server(("127.0.0.1", small.config.ports.redis)):
-        with pytest.raises(PortTaken) as caught:
-            small.up(["redis"])
+    with socket.create_server(("127.0.0.1", small.config.ports.redis)), pytest.raises(PortTaken) as caught:
+        small.up(["redis"])
     port, me = small.config.ports.redis, psutil.Process()
     assert str(caught.value) == (
         f"redis needs port {port}, which pid {me.pid} ({me.name()}) has taken; stop it, or set STACK_REDIS_PORT"
@@ -289,7 +288,7 @@ def test_a_damaged_download_is_refused_by_name(repository: Repository, artifact:
 
 
 def test_an_interrupted_download_goes_on_where_it_was(repository: Repository, artifact: LockedArtifact) -> None:
-    repository.break_after = 300_000
+    repository.break_after = 100_000
     with pytest.raises(DownloadError, match=r"thing-1\.0\.jar could not be downloaded: the connection failed"):
         fetch([artifact], artifact.artifact.context)
     have = artifact.part.stat().st_size

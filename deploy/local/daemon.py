@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +21,13 @@ class Daemon:
     """The process `name`, its pid file, its log and its working folder."""
 
     name: str
-    argv: list[str]
+    command: Callable[[], list[str]]
+    """Asked at each start."""
     cwd: Path
     pid_file: Path
     log_file: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    on_stopped: Callable[[bool], None] = field(default=lambda clean: None)
+    """Told once it has been stopped, and whether it ended in its own time."""
     child: subprocess.Popen | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
@@ -36,9 +38,8 @@ class Daemon:
             os.replace(self.log_file, self.log_file.with_name(self.log_file.name + ".1"))
         with self.log_file.open("wb") as log:
             self.child = subprocess.Popen(
-                self.argv,
+                self.command(),
                 cwd=self.cwd,
-                env={**os.environ, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -92,8 +93,8 @@ class Daemon:
 
 def stop_all(daemons: list[Daemon], deadline: float) -> None:
     """SIGTERM to all at once, SIGKILL to those that are still there after `deadline` seconds."""
-    processes = [process for daemon in daemons if (process := daemon.terminate())]
-    _, alive = psutil.wait_procs(processes, timeout=deadline)
+    processes = {daemon.name: process for daemon in daemons if (process := daemon.terminate())}
+    _, alive = psutil.wait_procs(processes.values(), timeout=deadline)
     for process in alive:
         try:
             process.kill()
@@ -102,3 +103,4 @@ def stop_all(daemons: list[Daemon], deadline: float) -> None:
     psutil.wait_procs(alive, timeout=deadline)
     for daemon in daemons:
         daemon.forget()
+        daemon.on_stopped(daemon.name in processes and processes[daemon.name] not in alive)

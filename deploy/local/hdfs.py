@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cached_property
+import zipfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -12,9 +13,11 @@ from deploy.local.config import HOST
 from deploy.local.daemon import Daemon
 from deploy.local.http import get
 from deploy.local.java import class_path, java
-from deploy.local.service import Service, write
+from deploy.local.service import Service
 
 HEAP_MB = 256
+NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
 STATE = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
 
 
@@ -43,19 +46,20 @@ class HdfsService(Service):
     @cached_property
     def daemons(self) -> list[Daemon]:
         return [
-            self.daemon("hdfs-namenode", self._java("org.apache.hadoop.hdfs.server.namenode.NameNode")),
-            self.daemon("hdfs-datanode", self._java("org.apache.hadoop.hdfs.server.datanode.DataNode")),
+            self.java_daemon("hdfs-namenode", partial(self._java, NAMENODE, ()), self._jars),
+            self.java_daemon("hdfs-datanode", partial(self._java, DATANODE, ()), self._jars),
         ]
 
     def prepare(self) -> None:
-        # The daemons insist on finding these folders, which hold their web pages in the full distribution.
-        for webapp in ("hdfs", "datanode"):
-            (self._conf / "webapps" / webapp).mkdir(parents=True, exist_ok=True)
-        write(self._conf / "core-site.xml", site(self._core()))
-        write(self._conf / "hdfs-site.xml", site(self._hdfs()))
+        self.home.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(self._conf, "w") as conf:
+            # The daemons insist on finding these folders, which hold their web pages in the full distribution.
+            for folder in ("webapps/", "webapps/hdfs/", "webapps/datanode/"):
+                conf.writestr(folder, "")
+            conf.writestr("core-site.xml", site(self._core()))
+            conf.writestr("hdfs-site.xml", site(self._hdfs()))
         if not (self.home / "name" / "current" / "VERSION").exists():
-            namenode = "org.apache.hadoop.hdfs.server.namenode.NameNode"
-            self.run_once("format its store", self._java(namenode, "-format", "-nonInteractive", "-force"))
+            self.run_once("format its store", self._java(NAMENODE, ("-format", "-nonInteractive", "-force")))
 
     def answers(self) -> bool:
         """Out of safe mode, with the DataNode registered and its own HTTP port open."""
@@ -69,7 +73,8 @@ class HdfsService(Service):
 
     @property
     def _conf(self) -> Path:
-        return self.home / "conf"
+        # A jar, and last on the class path: a folder there, or a change before the end, would void the class archive.
+        return self.home / "conf.jar"
 
     def _core(self) -> dict[str, str]:
         return {
@@ -97,9 +102,12 @@ class HdfsService(Service):
             "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "5",
         }
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
-        jars = class_path([self._conf, *(item.path for item in self.artifacts())])
-        return java(["-cp", jars, main, *arguments], HEAP_MB)
+    @cached_property
+    def _jars(self) -> list[Path]:
+        return [item.path for item in self.artifacts()]
+
+    def _java(self, main: str, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        return java(["-cp", class_path([*self._jars, self._conf]), main, *arguments], HEAP_MB, options=options)
 
 
 def site(properties: Mapping[str, str]) -> str:

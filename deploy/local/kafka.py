@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import uuid
 from base64 import urlsafe_b64encode
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 from deploy.local.config import HOST
@@ -61,7 +62,7 @@ class KafkaService(Service):
 
     @cached_property
     def daemons(self) -> list[Daemon]:
-        return [self.daemon("kafka", self._java("kafka.Kafka", str(self._config_file)))]
+        return [self.java_daemon("kafka", partial(self._java, "kafka.Kafka", [str(self._config_file)]), self._jars)]
 
     def prepare(self) -> None:
         ports = {"port": self.ports.kafka, "controller": self.ports.kafka_controller}
@@ -69,7 +70,7 @@ class KafkaService(Service):
         if not (self.home / "logs" / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
             format_store = ("format", "--standalone", f"--cluster-id={cluster}", f"--config={self._config_file}")
-            self.run_once("format its store", self._java("kafka.tools.StorageTool", *format_store))
+            self.run_once("format its store", self._java("kafka.tools.StorageTool", format_store))
 
     def answers(self) -> bool:
         # Refused connections are the common case while it starts, and dearer to notice for the client.
@@ -80,9 +81,12 @@ class KafkaService(Service):
     def _config_file(self) -> Path:
         return self.home / "server.properties"
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
-        jars = class_path([item.path for item in self.artifacts()])
-        return java(["-cp", jars, main, *arguments], HEAP_MB)
+    @cached_property
+    def _jars(self) -> list[Path]:
+        return [item.path for item in self.artifacts()]
+
+    def _java(self, main: str, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        return java(["-cp", class_path(self._jars), main, *arguments], HEAP_MB, options=options)
 
 
 def _serves_metadata(servers: str) -> bool:

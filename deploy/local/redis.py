@@ -39,7 +39,7 @@ class RedisService(Service):
 
     @cached_property
     def daemons(self) -> list[Daemon]:
-        return [self.daemon("redis", [executable(), str(self.home / "redis.conf")])]
+        return [self.daemon("redis", lambda: [executable(), str(self.home / "redis.conf")])]
 
     def prepare(self) -> None:
         # Quoted as redis.conf quotes: a folder's name may hold a space.

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +43,9 @@ class RegistryService(Service):
 
     @cached_property
     def daemons(self) -> list[Daemon]:
+        return [self.java_daemon("schema_registry", self._java, [self._program])]
+
+    def _java(self, options: Sequence[str]) -> list[str]:
         properties = {
             "quarkus.http.host": HOST,
             "quarkus.http.port": str(self.ports.registry),
@@ -51,7 +55,7 @@ class RegistryService(Service):
             "apicurio.storage.sql.kind": "h2",
             "apicurio.datasource.url": f"jdbc:h2:file:{self.home}/registry",
         }
-        return [self.daemon("schema_registry", java(["-jar", str(self._program)], HEAP_MB, properties))]
+        return java(["-jar", str(self._program)], HEAP_MB, properties, options)
 
     def prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)

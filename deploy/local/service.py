@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from deploy.local.artifacts import LockedArtifact, locked_artifacts, maven_context
+from deploy.local.class_archive import ClassArchive
 from deploy.local.config import StackConfig
 from deploy.local.daemon import Daemon
 from deploy.local.errors import StartFailed
@@ -63,16 +64,22 @@ class Service(ABC):
             return []
         return locked_artifacts(self.jars, maven_context(self.config.cache_dir / "maven"))
 
-    def daemon(self, name: str, argv: list[str], env: Mapping[str, str] | None = None) -> Daemon:
+    def daemon(self, name: str, command: Callable[[], list[str]]) -> Daemon:
         """A process of this service with the stack's places for its pid and log."""
         return Daemon(
             name=name,
-            argv=argv,
+            command=command,
             cwd=self.home,
             pid_file=self.config.data_dir / "run" / f"{name}.json",
             log_file=self.config.data_dir / "logs" / f"{name}.log",
-            env=env or {},
         )
+
+    def java_daemon(self, name: str, command: Callable[[Sequence[str]], list[str]], jars: Sequence[Path]) -> Daemon:
+        """A process that runs `jars`; `command` is given the JVM options that make it start fast."""
+        archive = ClassArchive(self.config.cache_dir / "classes", name, jars, self.config.data_dir)
+        daemon = self.daemon(name, lambda: command(archive.options()))
+        daemon.on_stopped = archive.publish
+        return daemon
 
     def run_once(self, what: str, argv: Sequence[str]) -> None:
         """Run a preparing command to its end; raise StartFailed with its output if it fails."""

@@ -24,7 +24,8 @@ from deploy.local.service import Service
 
 SERVICES: tuple[type[Service], ...] = (RedisService, KafkaService, RegistryService, HdfsService)
 START_DEADLINE = 120.0
-STOP_DEADLINE = 15.0
+STOP_DEADLINE = 30.0
+"""Seconds before SIGKILL; ending takes 2, and 10 where class archives are written."""
 POLL = 0.05
 LOG_LINES = 10
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crawlers.extraction import EXTRACTOR_VERSION
+from crawlers.logs import bind_process
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 
 def crawl_id_of(crawler: Crawler) -> str:
-    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time and kept there."""
+    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time and kept there; every log line carries it from now on."""
     settings = crawler.settings
     if not settings.get("FRONTIER_CRAWL_ID"):
         made = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         settings.set("FRONTIER_CRAWL_ID", made, priority="spider")
-    return str(settings["FRONTIER_CRAWL_ID"])
+    crawl_id = str(settings["FRONTIER_CRAWL_ID"])
+    bind_process(crawl_id=crawl_id)
+    return crawl_id
 
 
 class Lineage:

@@ -10,8 +10,20 @@ import orjson
 import structlog
 from scrapy.logformatter import LogFormatter
 
+_of_process: dict[str, Any] = {}
+
+
+def bind_process(**fields: Any) -> None:
+    """Add `fields` to every event and log line of this process from now on."""
+    _of_process.update(fields)
+
+
+def _add_process_fields(_logger: Any, _name: str, event: Any) -> Any:
+    return {**event, **_of_process}
+
+
 _SHARED = [
-    structlog.contextvars.merge_contextvars,
+    _add_process_fields,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,8 +66,16 @@ def install(settings: Any) -> None:
     handler = _handler(settings)
     handler.setLevel(settings["LOG_LEVEL"])
     handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
+    handler.addFilter(_shows_no_settings)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings["LOG_LEVEL"])
+    for lister in ("scrapy.addons", "scrapy.middleware"):  # their lists of what is enabled are settings.py again
+        logging.getLogger(lister).setLevel(logging.WARNING)
+
+
+def _shows_no_settings(record: logging.LogRecord) -> bool:
+    """Scrapy logs every overridden setting at start, secrets among them."""
+    return not str(record.msg).startswith("Overridden settings")
 
 
 def _handler(settings: Any) -> logging.Handler:

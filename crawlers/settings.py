@@ -109,7 +109,7 @@ EXTENSIONS = {
 }
 LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")
 LOG_FORMATTER = "crawlers.logs.QuietLogFormatter"  # one event per outcome replaces Scrapy's lines per page and item
-LOG_INSTALL_ROOT_HANDLER = True
+LOG_VERSIONS = []
 STATS_DUMP = env("STATS_DUMP", bool, False, "whether Scrapy's stats are logged at the end")
 
 # --- Security ------------------------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
 from crawlers import logs
-from crawlers.exceptions import SeineError
+from crawlers.exceptions import SeineError, UserError
 from crawlers.settings_check import check_settings
 from crawlers.summary import CrawlSummary
 
@@ -25,7 +25,7 @@ class Command(ScrapyCrawl):
         try:
             check_settings(self.settings)
         except SeineError as error:
-            raise UsageError(str(error), print_help=False) from None
+            _refuse(error)
         logs.install(self.settings)
         self.settings.set("LOG_INSTALL_ROOT_HANDLER", False, priority="cmdline")
 
@@ -35,22 +35,24 @@ class Command(ScrapyCrawl):
         try:
             crawler = self._create_crawler(args[0])
         except KeyError:
-            raise UsageError(f"unknown spider {args[0]!r}: `scrapy list` names them", print_help=False) from None
+            _refuse(UserError(f"unknown spider {args[0]!r}: `scrapy list` names them"))
         assert self.crawler_process is not None
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         self.crawler_process.start()
-        self.exitcode = self._told(task) or self._summed_up(crawler)
-
-    def _told(self, task: Any) -> int:
-        error = task.exception() if task.done() and not task.cancelled() else None
-        if error is None:
-            return 0
-        if not isinstance(error, SeineError):
-            raise error
-        print(f"seine: {error}", file=sys.stderr)
-        return error.exit_code
-
-    def _summed_up(self, crawler: Any) -> int:
+        self._raise_failure(task)
         summary = CrawlSummary.of(crawler)
         summary.print()
-        return int(summary.failed)
+        self.exitcode = int(summary.failed)
+
+    def _raise_failure(self, task: Any) -> None:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if error is None:
+            return
+        if not isinstance(error, SeineError):
+            raise error
+        _refuse(error)
+
+
+def _refuse(error: SeineError) -> NoReturn:
+    print(f"seine: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)

@@ -39,7 +39,6 @@ class RequestOutcomes:
         return extension
 
     def spider_opened(self) -> None:
-        structlog.contextvars.bind_contextvars(crawl_id=self._crawler.settings.get("FRONTIER_CRAWL_ID"))
         engine = self._crawler.engine
         handle = engine._handle_downloader_output
 

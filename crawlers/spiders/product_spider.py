@@ -73,7 +73,8 @@ class ProductSpider(Spider):
             sitemaps, pages = read_sitemap(response, self.max_size)
         except NotASitemap as error:
             log.warning("not a sitemap", url=response.url, why=str(error))
-            return note_filtered("not a sitemap")
+            note_filtered("not a sitemap")
+            return
         for url in sitemaps:
             if site.owns(url):
                 yield self._request(url, site, callback=self.parse_sitemap, priority=1)
@@ -82,13 +83,15 @@ class ProductSpider(Spider):
     def parse(self, response: Response, **kwargs: Any) -> Iterator[Request | Product]:
         """The product that a page shows, and requests for the links worth following."""
         if not isinstance(response, TextResponse):
-            return note_filtered("content type")
+            note_filtered("content type")
+            return
         if not response.body.strip():
-            return None
+            return
         site = self._site(response)
         root = response.selector.root
         if not hasattr(root, "iter"):
-            return note_filtered("content type")
+            note_filtered("content type")
+            return
         if self._may_hold_product(response.url, site):
             extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
             if extraction.product is not None:

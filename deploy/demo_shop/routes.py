@@ -46,6 +46,7 @@ class Routes:
         shop, domain = self._shop, self._domain
         files: dict[str, Maker] = {
             "/robots.txt": lambda _: Answer(robots_txt(shop, domain).encode(), "text/plain; charset=utf-8"),
+            "/favicon.ico": lambda _: Answer(small.picture(self._locale.title).encode(), "image/svg+xml"),
             "/sitemap.xml": lambda _: Answer(sitemap_index(shop, domain), "application/xml"),
         }
         for path, make in SITEMAPS.items():

@@ -2,7 +2,7 @@
 
 STYLE = """
 :root { --accent: ACCENT; --ink: #22262b; --soft: #6b727b; --line: #e3e1dc; --paper: #fbfaf7; }
-* { box-sizing: border-box; }
+* { box-sizing: border-box; } img { height: auto; }
 body { margin: 0; font: 16px/1.55 system-ui, "Segoe UI", "Hiragino Sans", "Noto Sans CJK JP", sans-serif;
   color: var(--ink);
   background: var(--paper); }
@@ -14,9 +14,9 @@ header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 8px 28px; p
 header .logo { font: 600 24px/1 Georgia, serif; color: var(--accent); }
 header .logo small { display: block; font: 12px/1.6 system-ui, sans-serif; color: var(--soft); }
 header nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin-left: auto; font-size: 14px; }
-.crumbs { padding: 14px 0; font-size: 13px; color: var(--soft); }
+.crumbs { padding: 14px 0 0; font-size: 13px; color: var(--soft); }
 .crumbs > * + *::before { content: "›"; margin: 0 8px; }
-h1 { font: 600 30px/1.2 Georgia, "Hiragino Mincho ProN", serif; margin: 0 0 10px; }
+h1 { font: 600 30px/1.2 Georgia, "Hiragino Mincho ProN", serif; margin: 14px 0 10px; }
 h2 { font: 600 20px/1.3 Georgia, "Hiragino Mincho ProN", serif; margin: 36px 0 12px; }
 .product { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 40px; }
 .gallery { display: grid; grid-template-columns: repeat(3, 1fr); gap: 10px; }

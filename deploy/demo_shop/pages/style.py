@@ -19,7 +19,7 @@ header nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin-left: auto; f
 h1 { font: 600 30px/1.2 Georgia, "Hiragino Mincho ProN", serif; margin: 14px 0 10px; }
 h2 { font: 600 20px/1.3 Georgia, "Hiragino Mincho ProN", serif; margin: 36px 0 12px; }
 .product { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 40px; }
-.gallery { display: grid; grid-template-columns: repeat(3, 1fr); gap: 10px; }
+.gallery { display: grid; align-content: start; margin-top: 14px; grid-template-columns: repeat(3, 1fr); gap: 10px; }
 .gallery img { width: 100%; border-radius: 8px; border: 1px solid var(--line); background: #fff; }
 .gallery img:first-child { grid-column: 1 / -1; }
 .price { font-size: 26px; font-weight: 600; margin: 6px 0; }

@@ -67,7 +67,7 @@ class Score:
 
 def is_right(attribute: str, expected: list[str], got: Any) -> bool:
     """Prices compare as decimals. The truth has currencies as signs: a code is right where the sign can mean it.
-    The truth knows InStock and OutOfStock only: what can be bought or ordered counts as InStock, all else as OutOfStock.
+    The truth knows InStock and OutOfStock only: what can be bought or ordered counts as InStock, all else not.
     """
     if attribute == "price":
         return any(_decimal(value) == got for value in expected)

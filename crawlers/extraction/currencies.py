@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-CURRENCIES = frozenset(
+from crawlers.extraction.terms import term_set
+
+CURRENCIES = term_set(
     """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLF
     CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG
@@ -12,16 +14,16 @@ CURRENCIES = frozenset(
     MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD
     RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX
     USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    """.split()
+    """
 )
 """The codes of ISO 4217 that a price can be in (funds, metals and test codes are left out)."""
 
-WITHOUT_MINOR_UNIT = frozenset("CLP COP IDR ISK JPY KRW PYG UGX VND XAF XOF XPF".split())
+WITHOUT_MINOR_UNIT = term_set("CLP COP IDR ISK JPY KRW PYG UGX VND XAF XOF XPF")
 """Currencies whose prices are written without decimals."""
 
-WITH_THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+WITH_THREE_DECIMALS = term_set("BHD IQD JOD KWD LYD OMR TND")
 
-_DOLLARS = "USD CAD AUD NZD SGD HKD TWD MXN ARS CLP COP UYU BND FJD JMD TTD BBD BSD BZD NAD XCD".split()
+_DOLLARS = ["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP", "UYU", "BND", "FJD", "JMD"]
 _SIGNS: dict[str, list[str]] = {
     "$": _DOLLARS, "€": ["EUR"], "EURO": ["EUR"], "EUROS": ["EUR"], "£": ["GBP", "EGP", "FKP", "GIP", "SHP"],
     "¥": ["JPY", "CNY"], "￥": ["JPY", "CNY"], "円": ["JPY"], "元": ["CNY", "TWD"], "RMB": ["CNY"],
@@ -38,14 +40,12 @@ _SIGNS: dict[str, list[str]] = {
     "S/": ["PEN"], "Q": ["GTQ"], "R": ["ZAR"],
 }  # fmt: skip
 
-_BY_COUNTRY = dict(
-    pair.split(":")
-    for pair in """
-    AR:ARS AU:AUD BB:BBD BN:BND BS:BSD BY:BYN BZ:BZD CA:CAD CL:CLP CN:CNY CO:COP DK:DKK EG:EGP FJ:FJD FK:FKP GB:GBP
-    GI:GIP HK:HKD IN:INR IS:ISK JM:JMD JP:JPY LK:LKR MD:MDL MU:MUR MX:MXN NA:NAD NI:NIO NO:NOK NP:NPR NZ:NZD PK:PKR
-    RO:RON RU:RUB SE:SEK SG:SGD TT:TTD TW:TWD UK:GBP US:USD UY:UYU
-    """.split()
-)
+_COUNTRIES = """
+    AR:ARS AU:AUD BB:BBD BN:BND BS:BSD BY:BYN BZ:BZD CA:CAD CL:CLP CN:CNY CO:COP DK:DKK EG:EGP FJ:FJD FK:FKP
+    GB:GBP GI:GIP HK:HKD IN:INR IS:ISK JM:JMD JP:JPY LK:LKR MD:MDL MU:MUR MX:MXN NA:NAD NI:NIO NO:NOK NP:NPR
+    NZ:NZD PK:PKR RO:RON RU:RUB SE:SEK SG:SGD TT:TTD TW:TWD UK:GBP US:USD UY:UYU
+"""
+_BY_COUNTRY = dict(pair.split(":") for pair in _COUNTRIES.split())
 _BY_LANGUAGE = {
     "sv": "SEK", "da": "DKK", "nb": "NOK", "nn": "NOK", "no": "NOK", "is": "ISK", "ja": "JPY", "zh": "CNY",
     "ru": "RUB", "be": "BYN", "ro": "RON", "en": "USD", "hi": "INR",
@@ -60,7 +60,9 @@ def candidates(sign: str) -> tuple[str, ...]:
     return tuple(_SIGNS.get(folded, ()))
 
 
-def parse_currency(value: Any, *, country: str = "", locale: str | None = None, fallback: str | None = None) -> str | None:
+def parse_currency(
+    value: Any, *, country: str = "", locale: str | None = None, fallback: str | None = None
+) -> str | None:
     """The ISO 4217 code that `value`, a code or a sign, stands for; None where that cannot be told.
 
     An ambiguous sign ('$', 'kr', '¥') is decided by the site's own currency, the country of the shop's domain,

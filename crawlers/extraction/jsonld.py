@@ -31,7 +31,7 @@ def _parse(text: str) -> list[Any]:
 
 
 class _Builder:
-    """Copies JSON into Things with an explicit stack: nesting is the page's to choose, recursion is not ours to risk."""
+    """Copies JSON into Things with an explicit stack: the page chooses the nesting, so recursion is no option."""
 
     def __init__(self) -> None:
         self.top: list[Thing] = []

@@ -10,6 +10,7 @@ from lxml import etree
 
 from crawlers.extraction.breadcrumbs import read_breadcrumbs
 from crawlers.extraction.jsonld import read_jsonld
+from crawlers.extraction.markup import scan
 from crawlers.extraction.microdata import read_microdata
 from crawlers.extraction.opengraph import declares_product, read_opengraph
 from crawlers.extraction.page import Page, read_page
@@ -92,23 +93,21 @@ class _Merger:
     def _syntaxes(self) -> Iterator[tuple[str, list[Thing]]]:
         if self._page.blocks:
             yield "json-ld", read_jsonld(self._page.blocks)
-        microdata = read_microdata(self._root, self._page.base)
-        self._loose = microdata.loose
-        if microdata.things:
-            yield "microdata", microdata.things
-        rdfa = read_rdfa(self._root, self._page.base)
-        if rdfa:
-            yield "rdfa", rdfa
+        marked = scan(self._root)
+        if marked.properties:
+            things, self._loose = read_microdata(self._root, marked.properties, self._page.base)
+            yield "microdata", things
+        if marked.typed:
+            yield "rdfa", read_rdfa(self._root, marked.typed, self._page.base)
 
     def _fields(self, mentioned: Mentioned) -> Fields | None:
         chosen = self._subject.choose(mentioned.products)
         if chosen is None:
             return None
-        fields: Fields = {}
-        twins = (other for other in mentioned.products if other is not chosen and other.name == chosen.name != "")
-        for candidate in (chosen, *list(twins)[:5]):
-            _fill(fields, {}, self._reader.read(candidate, mentioned.offers), "")
-        return fields
+        chosen.twins = [
+            other.thing for other in mentioned.products if other is not chosen and other.name == chosen.name != ""
+        ]
+        return self._reader.read(chosen, mentioned.offers)
 
 
 def _fill(product: Fields, sources: dict[str, str], fields: Fields, source: str) -> None:

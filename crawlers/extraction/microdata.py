@@ -11,80 +11,78 @@ from crawlers.extraction.markup import MAX_ELEMENTS, Owners, element_value
 from crawlers.extraction.thing import Thing, local_name
 
 _MAX_REFERENCES = 200
-_marked = etree.XPath("descendant-or-self::*[@itemprop or @itemscope]")
-_referring = etree.XPath("boolean(descendant-or-self::*[@itemref])")
+_referring = etree.XPath("descendant-or-self::*/@itemref/..")
 _by_id = etree.XPath("//*[@id=$id][1]")
-_properties = etree.XPath("descendant-or-self::*[@itemprop]")
+_properties = etree.XPath("descendant-or-self::*/@itemprop/..")
 
 
 class Microdata(NamedTuple):
     things: list[Thing]
-    """The top-level items, in document order."""
+    """The top-level items, in the order of their first properties."""
     loose: Thing | None
     """Properties outside any item, as if they were of one; None where there are none."""
 
 
-def read_microdata(root: etree._Element, base: str) -> Microdata:
-    """The items of the tree. Values stay elements until they are asked for."""
-    marked = _marked(root)[:MAX_ELEMENTS]
-    if not marked:
-        return Microdata([], None)
-    read = partial(_read, base)
-    scopes = {element: _thing(element, read) for element in marked if element.get("itemscope") is not None}
-    loose = Thing()
-    loose.read = read
-    top = _attach(marked, scopes, loose)
-    if scopes and _referring(root):
-        _resolve_references(root, scopes)
-    return Microdata(top, loose if loose.properties else None)
+def read_microdata(root: etree._Element, stating: list[etree._Element], base: str) -> Microdata:
+    """The items that the elements with `itemprop` belong to. Values stay elements until they are asked for."""
+    reader = _Reader(base)
+    for element in stating:
+        reader.attach(element)
+    loose = reader.loose.properties
+    if loose or any("itemref" in scope.attrib for scope in reader.scopes):
+        reader.resolve_references(root)
+    return Microdata(reader.top, reader.loose if loose else None)
+
+
+class _Reader:
+    def __init__(self, base: str) -> None:
+        self._read = partial(_read, base)
+        self._owners = Owners(_is_scope)
+        self.scopes: dict[etree._Element, Thing] = {}
+        self.top: list[Thing] = []
+        self.loose = Thing()
+        self.loose.read = self._read
+
+    def attach(self, element: etree._Element) -> None:
+        """Gives the element's property to the item that it belongs to."""
+        owner = self._owners.of(element)
+        value = self._thing(element) if _is_scope(element) else element
+        self._add(self.loose if owner is None else self._thing(owner), element, value)
+
+    def _thing(self, scope: etree._Element) -> Thing:
+        thing = self.scopes.get(scope)
+        if thing is None:
+            types = (scope.get("itemtype") or "")[:1_000].split()
+            thing = self.scopes[scope] = Thing(tuple(local_name(name) for name in types), scope.get("itemid"))
+            thing.read = self._read
+            if scope.get("itemprop") is None or self._owners.of(scope) is None:
+                self.top.append(thing)
+        return thing
+
+    def _add(self, owner: Thing, element: etree._Element, value: Thing | etree._Element) -> None:
+        for name in (element.get("itemprop") or "")[:500].split():
+            owner.add(local_name(name), value)
+
+    def resolve_references(self, root: etree._Element) -> None:
+        """`itemref` names elements elsewhere whose properties belong to the item too."""
+        left = _MAX_REFERENCES
+        for scope in filter(_is_scope, _referring(root)[:MAX_ELEMENTS]):
+            for identifier in (scope.get("itemref") or "")[:2_000].split()[:left]:
+                left -= 1
+                for referred in _by_id(root, id=identifier)[:1]:
+                    self._attach_subtree(referred, self._thing(scope))
+
+    def _attach_subtree(self, referred: etree._Element, thing: Thing) -> None:
+        outer = self._owners.of(referred)
+        for element in _properties(referred)[:MAX_ELEMENTS]:
+            value = self._thing(element) if _is_scope(element) else element
+            if value is not thing and (element is referred or self._owners.of(element) is outer):
+                self._add(thing, element, value)
+
+
+def _is_scope(element: etree._Element) -> bool:
+    return element.get("itemscope") is not None
 
 
 def _read(base: str, name: str, element: etree._Element) -> str:
     return element_value(name, element, base)
-
-
-def _thing(element: etree._Element, read: partial[str]) -> Thing:
-    types = (element.get("itemtype") or "")[:1_000].split()
-    thing = Thing(tuple(local_name(name) for name in types), element.get("itemid"))
-    thing.read = read
-    return thing
-
-
-def _attach(marked: list[etree._Element], scopes: dict[etree._Element, Thing], loose: Thing) -> list[Thing]:
-    owners = Owners(scopes)
-    top = []
-    for element in marked:
-        names = element.get("itemprop")
-        owner = owners.of(element) if names else None
-        thing = scopes.get(element)
-        if owner is None and thing is not None:
-            top.append(thing)
-        elif names:
-            _add(loose if owner is None else scopes[owner], names, thing if thing is not None else element)
-    return top
-
-
-def _add(owner: Thing, names: str, value: Thing | etree._Element) -> None:
-    for name in names[:500].split():
-        owner.add(local_name(name), value)
-
-
-def _resolve_references(root: etree._Element, scopes: dict[etree._Element, Thing]) -> None:
-    """`itemref` names elements elsewhere whose properties belong to the item too."""
-    left = _MAX_REFERENCES
-    for element, thing in list(scopes.items()):
-        for identifier in (element.get("itemref") or "")[:2_000].split():
-            left -= 1
-            if left < 0:
-                return
-            for referred in _by_id(root, id=identifier)[:1]:
-                _attach_subtree(referred, thing, scopes)
-
-
-def _attach_subtree(referred: etree._Element, thing: Thing, scopes: dict[etree._Element, Thing]) -> None:
-    owners = Owners(scopes)
-    outer = owners.of(referred)
-    for element in _properties(referred)[:MAX_ELEMENTS]:
-        inner = scopes.get(element)
-        if inner is not thing and (element is referred or owners.of(element) is outer):
-            _add(thing, element.get("itemprop"), inner if inner is not None else element)

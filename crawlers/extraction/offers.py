@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from crawlers.extraction.currencies import parse_currency
@@ -48,11 +49,12 @@ class OfferReader:
     def read(self, holders: list[Thing]) -> list[Offer]:
         """The offers of these things, nested ones before their aggregate."""
         things: list[Thing] = []
+        seen: set[Thing] = set()
         for holder in holders:
-            things.extend(_unfold(holder, 0))
+            things.extend(_unfold(holder, seen, _MAX_DEPTH))
             if len(things) >= _MAX_OFFERS:
                 break
-        return [self.offer(thing) for thing in dict.fromkeys(things[:_MAX_OFFERS])]
+        return [self.offer(thing) for thing in things[:_MAX_OFFERS]]
 
     def offer(self, thing: Thing) -> Offer:
         specifications = [part for part in thing.things("pricespecification") if _is_the_price(part)]
@@ -97,12 +99,14 @@ def condition_of(holders: list[Thing]) -> str | None:
     return next((term for term in map(parse_condition, stated) if term), None)
 
 
-def _unfold(holder: Thing, depth: int) -> Iterator[Thing]:
-    if depth >= _MAX_DEPTH:
-        return
-    for offer in list(holder.things("offers"))[:_MAX_OFFERS]:
-        if "offers" in offer.properties:
-            yield from _unfold(offer, depth + 1)
+def _unfold(holder: Thing, seen: set[Thing], depth: int) -> Iterator[Thing]:
+    """Each offer once, however the page links them to each other."""
+    for offer in islice(holder.things("offers", "offerdetails"), _MAX_OFFERS):
+        if offer in seen:
+            continue
+        seen.add(offer)
+        if depth and "offers" in offer.properties:
+            yield from _unfold(offer, seen, depth - 1)
         yield offer
 
 

@@ -16,21 +16,24 @@ from typing import Any, NamedTuple
 from price_parser import Price
 
 from crawlers.extraction.currencies import WITH_THREE_DECIMALS, WITHOUT_MINOR_UNIT
+from crawlers.extraction.terms import term_set
 from crawlers.extraction.thing import VisibleText
 
-MAX_PRICE = Decimal(10) ** 12
+MAX_PRICE = 10**12
 _MAX_TEXT = 200
 _MACHINE = re.compile(r"\d{1,18}(?:\.\d{1,12})?", re.ASCII)
 _GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}")
 _NEGATIVE = re.compile(r"\D{0,4}[-−]\s*\D{0,4}\d")
-_DECIMAL_COMMA = frozenset(
+_DECIMAL_COMMA = term_set(
     """
-    az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lt lv mk nb nl nn no pl pt ro ru sk sl sq
-    sr sv tg tr uk uz vi
-    """.split()
+    az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lt lv mk nb nl nn no pl pt ro ru
+    sk sl sq sr sv tg tr uk uz vi
+    """
 )
-_DECIMAL_DOT_REGIONS = frozenset(
-    "de-ch de-li it-ch es-mx es-us es-gt es-hn es-ni es-pa es-pe es-pr es-sv es-do es-cu".split()
+_DECIMAL_DOT_REGIONS = term_set(
+    """
+    de-ch de-li it-ch es-mx es-us es-gt es-hn es-ni es-pa es-pe es-pr es-sv es-do es-cu
+    """
 )
 
 

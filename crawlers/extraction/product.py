@@ -22,6 +22,7 @@ from crawlers.extraction.values import (
 _GTINS = ("gtin13", "gtin", "gtin14", "gtin12", "gtin8", "ean", "ean13", "upc", "isbn", "isbn13")
 _MAX_IMAGES = 100
 _MAX_VARIANTS = 200
+_MAX_TWINS = 5
 
 
 class ProductReader:
@@ -34,11 +35,11 @@ class ProductReader:
     def read(self, candidate: Candidate, loose_offers: list[Thing]) -> dict[str, Any]:
         """The fields of the product; those that it does not state, or not rightly, are None or empty.
 
-        A variant falls back on its group; a group has its variants' offers. `loose_offers` are those that the page
-        shows outside any product: one alone belongs to this one.
+        A variant falls back on its group; a group has its variants' offers, and twins share theirs. `loose_offers`
+        are those that the page shows outside any product: one alone belongs to this one.
         """
-        holders = [candidate.thing, *([candidate.group] if candidate.group else [])]
-        offers = self._product_offers(candidate.thing, loose_offers)
+        holders = [candidate.thing, *([candidate.group] if candidate.group else []), *candidate.twins[:_MAX_TWINS]]
+        offers = self._product_offers(candidate, loose_offers)
         best, availability = best_offer(offers)
         sold = [*holders, *([best.thing] if best else [])]
         return {
@@ -56,10 +57,11 @@ class ProductReader:
             **rating(holders),
         }
 
-    def _product_offers(self, thing: Thing, loose: list[Thing]) -> list[Offer]:
+    def _product_offers(self, candidate: Candidate, loose: list[Thing]) -> list[Offer]:
+        thing = candidate.thing
         variants = list(thing.things("hasvariant", "model"))[:_MAX_VARIANTS]
         at_home = [variant for variant in variants if self._is_this_page(variant)]
-        for holders in ([thing], at_home, variants):
+        for holders in ([thing, *candidate.twins], at_home, variants):
             offers = self._offers.read(holders)
             if any(offer.price is not None or offer.availability for offer in offers):
                 return offers

@@ -9,18 +9,13 @@ from lxml import etree
 from crawlers.extraction.markup import MAX_ELEMENTS, Owners, element_value
 from crawlers.extraction.thing import Thing, local_name
 
-_typed = etree.XPath("descendant-or-self::*[@typeof]")
-_stated = etree.XPath("descendant-or-self::*[@property]")
-_vocabularies = etree.XPath("descendant-or-self::*[@vocab]")
-_prefixes = etree.XPath("descendant-or-self::*[@prefix]/@prefix", smart_strings=False)
+_stated = etree.XPath("descendant-or-self::*/@property/..")
+_prefixes = etree.XPath("descendant-or-self::*/@prefix", smart_strings=False)
 _SCHEMA = ("http://schema.org", "https://schema.org", "http://www.schema.org", "https://www.schema.org")
 
 
-def read_rdfa(root: etree._Element, base: str) -> list[Thing]:
+def read_rdfa(root: etree._Element, typed: list[etree._Element], base: str) -> list[Thing]:
     """The top-level items whose type is a schema.org term, in document order."""
-    typed = _typed(root)[:MAX_ELEMENTS]
-    if not typed:
-        return []
     terms = _Terms(root)
     read = partial(_read, base)
     scopes = {element: _thing(element, terms, read) for element in typed}
@@ -42,7 +37,7 @@ def _thing(element: etree._Element, terms: _Terms, read: partial[str]) -> Thing:
 
 
 def _attach(stated: list[etree._Element], scopes: dict[etree._Element, Thing], terms: _Terms) -> list[Thing]:
-    owners = Owners(scopes)
+    owners = Owners(scopes.__contains__)
     by_resource = {thing.id: thing for thing in scopes.values() if thing.id}
     nested = set()
     for element in stated:
@@ -70,8 +65,7 @@ class _Terms:
                 for prefix, iri in zip(words[::2], words[1::2], strict=False)
                 if iri.lower().startswith(_SCHEMA)
             }
-        self._scopes = {element: element.get("vocab") for element in _vocabularies(root)[:MAX_ELEMENTS]}
-        self._owners = Owners(self._scopes)
+        self._owners = Owners(_has_vocabulary)
 
     def name(self, term: str, element: etree._Element) -> str | None:
         """The local name in lower case; None where the term is of another vocabulary."""
@@ -82,5 +76,9 @@ class _Terms:
         return local_name(term) if known else None
 
     def _is_schema(self, element: etree._Element) -> bool:
-        scope = element if element in self._scopes else self._owners.of(element)
-        return scope is not None and self._scopes[scope].strip().lower().startswith(_SCHEMA)
+        scope = element if _has_vocabulary(element) else self._owners.of(element)
+        return scope is not None and scope.get("vocab").strip().lower().startswith(_SCHEMA)
+
+
+def _has_vocabulary(element: etree._Element) -> bool:
+    return element.get("vocab") is not None

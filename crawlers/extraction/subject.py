@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from urllib.parse import unquote, urlsplit
 
 from crawlers.extraction.page import Page
+from crawlers.extraction.terms import term_set
 from crawlers.extraction.thing import Thing
-from crawlers.extraction.values import parse_text, parse_url, words
+from crawlers.extraction.values import MAX_URL, parse_text, words
 
 MAX_CANDIDATES = 200
 _MAX_THINGS = 20_000
-_PRODUCTS = frozenset(
-    "product productgroup productmodel individualproduct someproducts vehicle car motorcycle motorizedbicycle".split()
+_PRODUCTS = term_set(
+    """
+    product productgroup productmodel individualproduct someproducts vehicle car motorcycle motorizedbicycle
+    """
 )
-_SELLABLE = frozenset("book movie musicalbum videogame game softwareapplication mobileapplication".split())
+_SELLABLE = term_set("book movie musicalbum videogame game softwareapplication mobileapplication")
 """Works: products only where they are offered."""
 _OFFERS = frozenset({"offer", "aggregateoffer", "demand"})
-_LISTING = frozenset(
-    "itemlistelement isrelatedto issimilarto isaccessoryorsparepartfor isconsumablefor mentions itemreviewed".split()
+_LISTING = term_set(
+    """
+    itemlistelement isrelatedto issimilarto isaccessoryorsparepartfor isconsumablefor mentions itemreviewed
+    """
 )
 _CLEAR_MATCH, _FAIR_MATCH, _WEAK_MATCH, _LEAD = 0.75, 0.5, 0.2, 0.15
 
@@ -33,8 +39,16 @@ class Candidate:
     """Reached through a list or a relation only: rarely what the page is about."""
     group: Thing | None = None
     """The ProductGroup that it is a variant of."""
+    twins: list[Thing] = field(default_factory=list)
+    """Others of the same name: its sizes, or a second description of it."""
     name: str = ""
+    is_at_home: bool = False
+    """Its address is the page's."""
     score: float = 0.0
+
+
+_Step = tuple[Thing, bool, Thing | None]
+"""A Thing, whether it is listed only, and what refers to it."""
 
 
 @dataclass(slots=True)
@@ -47,14 +61,14 @@ class Mentioned:
     """Offers that belong to no product."""
 
 
-def survey(things: Iterable[Thing]) -> Mentioned:
+def survey(things: list[Thing]) -> Mentioned:
     """Walks everything reachable from the top-level things, each once."""
     found = Mentioned()
     seen: set[int] = set()
-    pending: list[tuple[Thing, bool, Thing | None]] = [(thing, False, None) for thing in things][::-1]
-    listed: list[tuple[Thing, bool, Thing | None]] = []
+    pending: list[_Step] = [(thing, False, None) for thing in reversed(things)]
+    listed: deque[_Step] = deque()
     while (pending or listed) and len(seen) < _MAX_THINGS:
-        thing, is_listed, parent = pending.pop() if pending else listed.pop(0)
+        thing, is_listed, parent = pending.pop() if pending else listed.popleft()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
@@ -63,7 +77,7 @@ def survey(things: Iterable[Thing]) -> Mentioned:
             for value in reversed(values):
                 if isinstance(value, Thing):
                     below = is_listed or name in _LISTING or (is_product(thing) and is_product(value))
-                    (listed if below and not is_listed else pending).append((value, below, thing))
+                    (listed if below else pending).append((value, below, thing))
     return found
 
 
@@ -92,7 +106,6 @@ class Subject:
 
     def __init__(self, page: Page, is_declared: bool) -> None:
         self._addresses = {_bare(page.url), _bare(page.canonical_url or page.url)}
-        self._base = page.base
         self._headings = [words(heading) for heading in page.headings]
         self._titles = [words(title) for title in (page.meta("og:title"), page.title) if title]
         self._slug = words(unquote(urlsplit(page.url).path))
@@ -108,6 +121,9 @@ class Subject:
         """The candidate that the page is about; None where it only mentions products, as a category page does."""
         for candidate in candidates:
             candidate.name = parse_text(next(candidate.thing.all("name"), None)) or ""
+            candidate.is_at_home = self._is_at_home(candidate.thing)
+        self._drop_shared_home(candidates)
+        for candidate in candidates:
             candidate.score = self._score(candidate)
         main = [candidate for candidate in candidates if not candidate.is_listed]
         best = max(main, key=lambda candidate: candidate.score, default=None)
@@ -116,15 +132,26 @@ class Subject:
         best = max(candidates, key=lambda candidate: candidate.score, default=None)
         return best if best is not None and self._stands_out(best, candidates) else None
 
+    def _drop_shared_home(self, candidates: list[Candidate]) -> None:
+        """An address that products of several names claim tells nothing."""
+        if len({candidate.name for candidate in candidates if candidate.is_at_home}) > 1:
+            for candidate in candidates:
+                candidate.is_at_home = False
+
     def _score(self, candidate: Candidate) -> float:
-        own = next((parse_url(value, self._base) for value in candidate.thing.all("url") if isinstance(value, str)), None)
-        at_home = 1.0 if own and _bare(own) in self._addresses else 0.0
+        at_home = 1.0 if candidate.is_at_home else 0.0
         name = words(candidate.name)
         if not name:
             return at_home
-        heading = max((2 * len(name & known) / (len(name) + len(known)) for known in self._headings if known), default=0)
+        heading = max((2 * len(name & known) / (len(name) + len(known)) for known in self._headings), default=0)
         title = max((len(name & known) / len(name) for known in self._titles), default=0)
         return at_home + max(heading, 0.9 * title * min(1, len(name) / 3))
+
+    def _is_at_home(self, thing: Thing) -> bool:
+        holders = (thing, *islice(thing.things("offers"), 20))
+        stated = (value for holder in holders for value in holder.all("url", "mainentityofpage"))
+        addresses = (value.id if isinstance(value, Thing) else value for value in (*stated, thing.id))
+        return any(_bare(address) in self._addresses for address in addresses if isinstance(address, str))
 
     def _is_subject(self, best: Candidate, main: list[Candidate]) -> bool:
         rivals = {candidate.name.casefold() for candidate in main}
@@ -142,4 +169,5 @@ class Subject:
 
 
 def _bare(url: str) -> str:
-    return url.partition("#")[0].partition("://")[2].rstrip("/")
+    """The address without scheme, fragment and closing slash."""
+    return url[:MAX_URL].partition("#")[0].partition("://")[2].rstrip("/")

@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from crawlers.extraction.thing import VisibleText
 from crawlers.items import AVAILABILITIES, CONDITIONS
 
 MAX_URL = 2_048
@@ -22,7 +23,7 @@ _AVAILABILITY = {term.lower(): term for term in AVAILABILITIES} | {
     "available": "InStock", "availableforsale": "InStock", "instocknow": "InStock", "yes": "InStock", "true": "InStock",
     "availablefororder": "BackOrder", "onbackorder": "BackOrder", "backordered": "BackOrder",
     "oos": "OutOfStock", "outofstock": "OutOfStock", "notavailable": "OutOfStock", "unavailable": "OutOfStock",
-    "notinstock": "OutOfStock", "no": "OutOfStock", "false": "OutOfStock", "soldout": "SoldOut", "preorders": "PreOrder",
+    "notinstock": "OutOfStock", "no": "OutOfStock", "false": "OutOfStock", "preorders": "PreOrder",
     "availableforpreorder": "PreOrder", "limitedstock": "LimitedAvailability", "lowstock": "LimitedAvailability",
     "limited": "LimitedAvailability", "onlineavailable": "OnlineOnly", "instoreavailable": "InStoreOnly",
 }  # fmt: skip
@@ -55,7 +56,9 @@ def parse_prose(value: Any, *, limit: int = 20_000) -> str | None:
 
 
 def parse_identifier(value: Any) -> str | None:
-    """A SKU or MPN: one line of at most 100 characters, not a placeholder."""
+    """A SKU or MPN of at most 100 characters, not a placeholder; of several visible lines the first."""
+    if isinstance(value, VisibleText):
+        value = next((line for line in value[:_MAX_INPUT].splitlines() if line.strip()), None)
     text = parse_text(value, limit=101)
     return None if text is None or len(text) > 100 or text.lower() in _PLACEHOLDERS else text
 
@@ -89,7 +92,7 @@ def parse_url(value: Any, base: str) -> str | None:
     text = value.strip()
     if "&amp;" in text:
         text = text.replace("&amp;", "&")
-    if not text or any(char in text for char in "<>\"{}|\\^`\n\r\t"):
+    if not text or any(char in text for char in '<>"{}|\\^`\n\r\t'):
         return None
     try:
         address = text if text.startswith(("https://", "http://")) else urljoin(base, text)

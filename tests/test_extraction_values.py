@@ -49,8 +49,7 @@ def test_price_is_read_by_the_rules_for_its_kind(value, locale, currency, expect
 
 @pytest.mark.parametrize(
     "value",
-    [0, "0.00", -5, "-5.00", "EUR -5", 1e30, "9" * 19, float("nan"), float("inf"), True, None, [], {}, "", "call us"]
-    + ["1" * 100_000],
+    [0, "0.00", -5, "-5.00", "EUR -5", 1e30, "9" * 19, float("nan"), float("inf"), True, None, [], {}, "", "call"],
 )
 def test_what_is_no_price_is_dropped(value):
     assert parse_price(value) is None

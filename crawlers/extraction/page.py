@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from lxml import etree
 
 from crawlers.extraction.markup import text_of
-from crawlers.extraction.values import parse_language, parse_text, parse_url
+from crawlers.extraction.values import parse_language, parse_text, parse_url, split_url
 
 _MAX_HEADINGS = 10
 _MAX_METAS = 1_000
@@ -36,7 +35,7 @@ class Page:
     @property
     def country(self) -> str:
         """The country-code top-level domain of the page's host; empty for a generic one."""
-        suffix = (urlsplit(self.url).hostname or "").rpartition(".")[2]
+        suffix = (split_url(self.url).hostname or "").rpartition(".")[2]
         return suffix if len(suffix) == 2 else ""
 
     def meta(self, *names: str) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from crawlers.extraction.page import Page
 from crawlers.extraction.terms import term_set
 from crawlers.extraction.thing import Thing
-from crawlers.extraction.values import MAX_URL, parse_text, words
+from crawlers.extraction.values import MAX_URL, parse_text, split_url, words
 
 MAX_CANDIDATES = 200
 _MAX_THINGS = 20_000
@@ -108,7 +108,7 @@ class Subject:
         self._addresses = {_bare(page.url), _bare(page.canonical_url or page.url)}
         self._headings = [words(heading) for heading in page.headings]
         self._titles = [words(title) for title in (page.meta("og:title"), page.title) if title]
-        self._slug = words(unquote(urlsplit(page.url).path))
+        self._slug = words(unquote(split_url(page.url).path))
         self._is_declared = is_declared
 
     def learn(self, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from crawlers.extraction.thing import VisibleText
 from crawlers.items import AVAILABILITIES, CONDITIONS
@@ -101,6 +101,14 @@ def parse_url(value: Any, base: str) -> str | None:
     except ValueError:
         return None
     return address.replace(" ", "%20") if valid else None
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of an address; empty ones where it cannot be split."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def parse_language(value: Any) -> str | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -62,6 +63,8 @@ class Stack:
             if wipe:
                 for service in chosen:
                     _wipe(service)
+                for folder in ("run", "logs"):
+                    _remove_if_empty(self.config.data_dir / folder)
 
     def status(self) -> dict[str, dict[str, str]]:
         """Of each service: its address, and its state: up, starting (alive, but not serving) or down."""
@@ -159,3 +162,8 @@ def _wipe(service: Service) -> None:
     for daemon in service.daemons:
         daemon.log_file.unlink(missing_ok=True)
         daemon.log_file.with_name(daemon.log_file.name + ".1").unlink(missing_ok=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -33,8 +33,9 @@ async def drip(ask: Ask) -> web.StreamResponse:
     response = await _start(ask, _HTML | {"Content-Length": str(len(body))})
     step = -(-len(body) // parts)
     for begin in range(0, len(body), step):
-        await response.write(body[begin : begin + step])
+        # Before each part: a reader is done with the last one.
         await asyncio.sleep(seconds / parts)
+        await response.write(body[begin : begin + step])
     return response
 
 

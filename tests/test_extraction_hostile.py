@@ -13,7 +13,10 @@ from parsel import Selector
 from crawlers.extraction import extract
 
 DEEP = 10_000
-MARKED = '<div itemscope itemprop="offers name" itemtype="http://schema.org/Product" typeof="schema:Product" property="schema:name">'
+MARKED = (
+    '<div itemscope itemprop="offers name" itemtype="http://schema.org/Product" '
+    'typeof="schema:Product" property="schema:name">'
+)
 
 
 def block(text: str) -> str:

@@ -15,7 +15,8 @@ JSON_LD = """<h1>Oak chair</h1><script type="application/ld+json">{"@context": "
 "name": "Oak chair", "sku": "OC-1", "brand": "Seine", "offers": {"@type": "Offer", "price": "49.90"}}</script>"""
 MICRODATA = """<div itemscope itemtype="https://schema.org/Product"><h1 itemprop="name">Oak chair</h1>
 <meta itemprop="sku" content="OC-1"><span itemprop="brand">Seine</span>
-<div itemprop="offers" itemscope itemtype="https://schema.org/Offer"><span itemprop="price" content="49.90">€</span></div>
+<div itemprop="offers" itemscope itemtype="https://schema.org/Offer">
+<span itemprop="price" content="49.90">€</span></div>
 </div>"""
 
 

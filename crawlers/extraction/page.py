@@ -68,8 +68,9 @@ def _read_link(element: etree._Element, page: Page, canonicals: list[str]) -> No
 
 
 def _read_script(element: etree._Element, page: Page, _: list[str]) -> None:
-    if element.text and "ld+json" in (element.get("type") or "").lower():
-        page.blocks.append(element.text)
+    kind = element.get("type")
+    if kind and "ld+json" in kind.lower():
+        page.blocks.append(element.text or "")
 
 
 def _read_h1(element: etree._Element, page: Page, _: list[str]) -> None:

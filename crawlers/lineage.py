@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def crawl_id_of(crawler: Crawler) -> str:
-    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time and kept there; every log line carries it from now on."""
+    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time. Every log line carries it from now on."""
     settings = crawler.settings
     if not settings.get("FRONTIER_CRAWL_ID"):
         made = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

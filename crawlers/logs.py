@@ -22,7 +22,7 @@ def _add_process_fields(_logger: Any, _name: str, event: Any) -> Any:
     return {**event, **_of_process}
 
 
-_SHARED = [
+_SHARED: list[Any] = [
     _add_process_fields,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
@@ -30,10 +30,19 @@ _SHARED = [
 ]
 
 
+# Once per process, at import: until a handler of ours is installed, events leave through Scrapy's.
+structlog.configure(
+    processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+
+
 class QuietLogFormatter(LogFormatter):
     """Scrapy's lines per page and per item, silenced where an outcome event says the same and more."""
 
-    def crawled(self, request: Any, response: Any, spider: Any) -> None:
+    def crawled(self, request: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
         return None
 
     def scraped(self, item: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
@@ -57,12 +66,6 @@ class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 def install(settings: Any) -> None:
     """Route every log line through structlog: JSON to files and pipes, readable text to a terminal."""
-    structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     handler = _handler(settings)
     handler.setLevel(settings["LOG_LEVEL"])
     handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))

@@ -95,7 +95,9 @@ class RecordReader:
                     unread.discard(message.partition())
                 else:
                     entry = (message.timestamp()[1], message.partition(), message.offset(), message)
-                    (heapq.heappush if len(newest) < number else heapq.heappushpop)(newest, entry)
+                    heapq.heappush(newest, entry)
+                    if len(newest) > number:
+                        heapq.heappop(newest)
         return [self._decoded(message) for *_, message in sorted(newest, key=lambda entry: entry[:3])]
 
     def _decoded(self, message: Any) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class SiteMiddleware(OffsiteMiddleware):
         site = _site(request, spider)
         return site is None or site.owns(request.url)
 
+    def request_scheduled(self, request: Request, spider: Any) -> None:
+        """Refuse what is offsite before it is queued; budgets are for what is fetched."""
+        super().process_request(request)
+
     def process_request(self, request: Request, spider: Any = None) -> None:
         """Refuse what is offsite, and name the download slot after the domain that is asked."""
         super().process_request(request)

@@ -49,7 +49,7 @@ class Registry:
             self._client.set_compatibility(subject_name=subject, level=_COMPATIBILITY)
             return self._client.register_schema(subject, schema)
         try:
-            return int(self._client.lookup_schema(subject, schema).schema_id)
+            return self._client.lookup_schema(subject, schema).schema_id or 0
         except SchemaRegistryError as error:
             if error.error_code not in _NOT_FOUND and error.http_status_code != 404:
                 raise
@@ -58,10 +58,10 @@ class Registry:
             ) from None
 
     def _problems(self, subject: str, name: str) -> list[str]:
-        reader = parse(schema_text(name))
+        reader: Any = parse(schema_text(name))
         problems = []
         for version in self._versions(subject):
-            writer = parse(self._client.get_version(subject, version).schema.schema_str)
+            writer: Any = parse(self._client.get_version(subject, version).schema.schema_str or "")
             problems += [f"version {version}: {problem}" for problem in incompatibilities(reader, writer)]
         return problems
 

@@ -10,7 +10,7 @@ from typing import Any
 from crawlers.domains import is_web_url
 from crawlers.exceptions import InvalidItem
 from crawlers.extraction.currencies import CURRENCIES
-from crawlers.extraction.gtin import is_gtin
+from crawlers.extraction.gtin import parse_gtin
 from crawlers.items import AVAILABILITIES, CONDITIONS, Product
 
 _LONGEST_SHOWN = 60
@@ -87,7 +87,8 @@ def _price(value: Any) -> str | None:
 
 
 def _gtin(value: Any) -> str | None:
-    return None if isinstance(value, str) and is_gtin(value) else "8, 12, 13 or 14 digits with a right check digit"
+    fits = isinstance(value, str) and parse_gtin(value) == value
+    return None if fits else "8, 12, 13 or 14 digits with a right check digit"
 
 
 def _rating(value: Any) -> str | None:

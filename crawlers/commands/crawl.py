@@ -26,6 +26,7 @@ class Command(ScrapyCrawl):
             check_settings(self.settings)
         except SeineError as error:
             _refuse(error)
+        assert self.settings is not None
         logs.install(self.settings)
         self.settings.set("LOG_INSTALL_ROOT_HANDLER", False, priority="cmdline")
 

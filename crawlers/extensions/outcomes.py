@@ -88,7 +88,7 @@ def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str,
     return record.outcome()
 
 
-def _refusal(error: BaseException) -> str:
+def _refusal(error: BaseException | None) -> str:
     message = str(error)
     return next((reason for start, reason in _REFUSALS.items() if message.startswith(start)), message or "ignored")
 

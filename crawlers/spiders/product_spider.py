@@ -31,13 +31,12 @@ class ProductSpider(Spider):
     """Crawls the sites of SITES_DIR (`-a sites=a,b`), or just the URLs of `-a urls=URL,URL|@FILE`.
 
     With `-a follow=1` it also follows links inside the domains of the URLs given.
-
-    @url http://127.0.0.1:18100/
-    @returns requests 1
-    @returns items 0 0
     """
 
     name = "product_spider"
+    crawl_id: str
+    lineage: Lineage
+    max_size: int
 
     def __init__(self, targets: Targets, **kwargs: Any):
         super().__init__(**kwargs)
@@ -81,7 +80,15 @@ class ProductSpider(Spider):
         yield from self._wanted(pages, site, depth=0)
 
     def parse(self, response: Response, **kwargs: Any) -> Iterator[Request | Product]:
-        """The product that a page shows, and requests for the links worth following."""
+        """The product that a page shows, and requests for the links worth following.
+
+        `scrapy check` runs this contract on the demo shop:
+
+        @url http://127.0.0.1:18100/p/ridge-tunnel-tent-lf-10007
+        @returns items 1 1
+        @returns requests 0
+        @scrapes name sku price currency url identity record_id
+        """
         if not isinstance(response, TextResponse):
             note_filtered("content type")
             return
@@ -104,7 +111,7 @@ class ProductSpider(Spider):
         """A request that failed for good: its outcome event tells it, so nothing is left to say or do here."""
 
     def _site(self, response: Response) -> Site:
-        return self.sites.get(response.meta.get("site")) or self.targets.site_of(response.url)
+        return self.sites.get(response.meta.get("site", "")) or self.targets.site_of(response.url)
 
     def _may_hold_product(self, url: str, site: Site) -> bool:
         return bool(self.targets.urls) or site.product.match(url)

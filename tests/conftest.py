@@ -1,0 +1,61 @@
+"""One stack and one demo shop for all tests; each test has topics and a folder of its own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.demo_shop import DemoShop, running_shop
+from deploy.local import Stack, StackConfig
+from tests.support import Seine, free_ports
+
+
+@pytest.fixture(scope="session")
+def kafka_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a real Kafka and a real registry."""
+    stack = Stack(StackConfig(tmp_path_factory.mktemp("kafka"), ports=free_ports()))
+    try:
+        stack.up(["kafka", "schema_registry"])
+        wanted = ("KAFKA_", "SCHEMA_")
+        yield {name: value for name, value in stack.env().items() if name.startswith(wanted)}
+    finally:
+        stack.down(wipe=True)
+
+
+@pytest.fixture(scope="session")
+def running_demo_shop() -> Iterator[DemoShop]:
+    with running_shop(base_port=0) as shop:
+        yield shop
+
+
+@pytest.fixture
+def shop(running_demo_shop: DemoShop) -> DemoShop:
+    """The demo shop, as it is when it opens."""
+    running_demo_shop.reset()
+    running_demo_shop.clear_log()
+    return running_demo_shop
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Path:
+    """A folder for sites' TOML files."""
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def offline(tmp_path: Path, sites: Path) -> Seine:
+    """Seine with nothing configured but its sites' folder: no Kafka, no registry."""
+    return Seine(tmp_path, {"SITES_DIR": str(sites), "DOWNLOAD_DELAY": "0"})
+
+
+@pytest.fixture
+def seine(offline: Seine, kafka_env: dict[str, str]) -> Seine:
+    """Seine on the real services, with topics of its own."""
+    topic = f"products-{secrets.token_hex(4)}"
+    names = {"KAFKA_TOPIC_PRODUCTS": topic, "KAFKA_TOPIC_DEAD_LETTERS": f"{topic}.dlq"}
+    return Seine(offline.folder, {**offline.env, **kafka_env, **names})

@@ -1,0 +1,123 @@
+"""What tests share: free ports, crawls as users run them, a consumer that knows only the wire."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from deploy.local import Ports
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_ports() -> Ports:
+    """A free port for each of the stack's services."""
+    names = [port.name for port in fields(Ports)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    numbers = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return Ports(**dict(zip(names, numbers, strict=True)))
+
+
+@dataclass
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """Its structured log, one event each."""
+
+    def events(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
+        """The events of that name whose fields are as wanted."""
+        found = [event for event in self.log if event.get("event") == name]
+        return [event for event in found if all(event.get(key) == value for key, value in wanted.items())]
+
+
+class Seine:
+    """Runs `scrapy` in a folder of its own, as a user does, with an environment of its own."""
+
+    def __init__(self, folder: Path, env: dict[str, str]):
+        self.folder = folder
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """The running command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "scrapy", *args],
+            cwd=ROOT,
+            env=self.env,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *args: str, timeout: float = 90) -> Finished:
+        """The command's end; it is killed after `timeout` seconds."""
+        process = self.start(*args)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"{args} still runs after {timeout} s:\n{err[-3000:]}") from None
+        return Finished(process.returncode, out, err, _events(err))
+
+    def crawl(self, *args: str, timeout: float = 90, **settings: Any) -> Finished:
+        """`scrapy crawl product_spider` with those arguments and `-s` settings."""
+        options = [part for name, value in settings.items() for part in ("-s", f"{name}={value}")]
+        return self.run("crawl", "product_spider", *args, *options, timeout=timeout)
+
+
+def _events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@dataclass
+class Consumed:
+    """A record as a consumer with nothing but the registry sees it."""
+
+    key: str
+    value: Any
+    headers: dict[str, str]
+    partition: int
+
+
+def consume(env: dict[str, str], topic: str, *, avro: bool = True) -> list[Consumed]:
+    """Every record of `topic` up to its end, by Confluent's own consumer and Avro deserializer."""
+    config = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"], "group.id": f"test-{topic}"}
+    consumer = Consumer({**config, "enable.auto.commit": False, "enable.partition.eof": True})
+    decode = AvroDeserializer(SchemaRegistryClient({"url": env["SCHEMA_REGISTRY_URL"]})) if avro else None
+    try:
+        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        return list(_to_the_end(consumer, set(partitions), topic, decode))
+    finally:
+        consumer.close()
+
+
+def _to_the_end(consumer: Consumer, unread: set[int], topic: str, decode: Any) -> Any:
+    context = SerializationContext(topic, MessageField.VALUE)
+    while unread:
+        message = consumer.poll(30)
+        assert message is not None, f"{topic} has not been read to its end within 30 s"
+        if message.error() is not None:
+            unread.discard(message.partition())
+            continue
+        value = decode(message.value(), context) if decode else json.loads(message.value())
+        headers = {name: text.decode() for name, text in message.headers() or []}
+        yield Consumed(message.key().decode(), value, headers, message.partition())

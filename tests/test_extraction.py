@@ -280,6 +280,14 @@ def test_group_has_the_offers_of_its_variants_and_prefers_the_one_of_this_page()
     assert (found["price"], found["sku"]) == (Decimal(2), "G")
 
 
+def test_variant_of_this_page_is_the_subject_and_falls_back_on_its_group():
+    red = product("Oak chair, red", sku="R", url=URL, offers=offer("1"))
+    blue = product("Oak chair, blue", sku="B", url="/p/blue", offers=offer("2"))
+    group = {"@type": "ProductGroup", "name": "Oak chair", "brand": "Seine", "hasVariant": [blue, red]}
+    found = read(page(group, h1="Oak chair, red")).product
+    assert [found[name] for name in ("name", "sku", "brand", "price")] == ["Oak chair, red", "R", "Seine", Decimal(1)]
+
+
 @pytest.mark.parametrize(
     ("stated", "field", "expected"),
     [

@@ -128,13 +128,14 @@ class Subject:
         main = [candidate for candidate in candidates if not candidate.is_listed]
         best = max(main, key=lambda candidate: candidate.score, default=None)
         if best is not None and self._is_subject(best, main):
-            return best
+            return _variant_of(best, candidates)
         best = max(candidates, key=lambda candidate: candidate.score, default=None)
         return best if best is not None and self._stands_out(best, candidates) else None
 
     def _drop_shared_home(self, candidates: list[Candidate]) -> None:
         """An address that products of several names claim tells nothing."""
-        if len({candidate.name for candidate in candidates if candidate.is_at_home}) > 1:
+        at_home = (candidate for candidate in candidates if candidate.is_at_home and candidate.group is None)
+        if len({candidate.name for candidate in at_home}) > 1:
             for candidate in candidates:
                 candidate.is_at_home = False
 
@@ -166,6 +167,19 @@ class Subject:
         if best.score >= _CLEAR_MATCH:
             return True
         return not best.is_listed and best.score >= _FAIR_MATCH and best.score - rival >= _LEAD
+
+
+def _variant_of(group: Candidate, candidates: list[Candidate]) -> Candidate:
+    """The group's variant that the page is about: the only one at its address, else one that its headings name
+    clearly and better than the group; the group itself where neither is there.
+    """
+    variants = [candidate for candidate in candidates if candidate.group is group.thing]
+    at_home = [variant for variant in variants if variant.is_at_home]
+    if len(at_home) == 1:
+        return at_home[0]
+    best = max(variants, key=lambda variant: variant.score, default=group)
+    is_clear = not at_home and best.score >= _CLEAR_MATCH and best.score > group.score
+    return best if is_clear else group
 
 
 def _bare(url: str) -> str:

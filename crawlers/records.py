@@ -87,7 +87,7 @@ class RecordReader:
         starts = [TopicPartition(self._topic, p, max(low, high - number)) for p, (low, high) in ends.items()]
         unread = {start.partition for start in starts if start.offset < ends[start.partition][1]}
         self._consumer.assign(starts)
-        newest: list[tuple[int, int, int, Any]] = []
+        newest: list[Any] = []
         while unread:
             messages = self._consumer.consume(500, timeout=0.2)
             for message in messages:

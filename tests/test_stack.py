@@ -24,17 +24,9 @@ from jgo.maven import MavenContext
 from deploy.local import Ports, Stack, StackConfig, StackError
 from deploy.local.artifacts import LockedArtifact, fetch
 from deploy.local.errors import DownloadError, PortTaken, StartFailed
+from tests.support import free_ports
 
 ROOT = Path(__file__).parent.parent
-
-
-def free_ports() -> Ports:
-    names = [port.name for port in fields(Ports)]
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    numbers = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return Ports(**dict(zip(names, numbers, strict=True)))
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _COUNT = r"""\W%s\W+(\d+)"""
 
@@ -43,22 +45,31 @@ class Crawl:
         log = self.scratch / "crawl.log"
         log.unlink(missing_ok=True)
         options = ("-a", f"urls=@{urls}", "-a", f"follow={int(follow)}", "-s", f"LOG_FILE={log}", "-s", "STATS_DUMP=1")
-        command = [sys.executable, *python, "-m", "scrapy", *self.arguments, *options]
-        inherited = {name: value for name, value in os.environ.items() if name != "SCRAPY_SETTINGS_MODULE"}
-        with (self.scratch / "crawl.err").open("w+") as errors:
-            child = subprocess.Popen(
-                command, cwd=self.folder, env={**inherited, **self.environment}, stdout=errors, stderr=errors
-            )
-            if self.cpus:
-                os.sched_setaffinity(child.pid, self.cpus)
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
+        with (self.scratch / "crawl.err").open("w+", encoding="utf-8") as errors:
+            code, used = self._waited(self._start([*python, "-m", "scrapy", *self.arguments, *options], errors))
             errors.seek(0)
             text = (log.read_text("utf-8") if log.exists() else "") + errors.read()
-        if child.returncode:
-            raise CrawlFailed(f"{' '.join(command)}: exit code {child.returncode}\n{text[-2000:]}")
-        cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-        return Usage(cpu, peak, _count(text, "response_received_count"), _count(text, "item_scraped_count"))
+        if code:
+            raise CrawlFailed(f"scrapy {' '.join(self.arguments)}: exit code {code}\n{text[-2000:]}")
+        peak = used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+        pages, items = (_count(text, name) for name in ("response_received_count", "item_scraped_count"))
+        return Usage(used.ru_utime + used.ru_stime, peak, pages, items)
+
+    def _start(self, arguments: list[str], output: IO[str]) -> subprocess.Popen[bytes]:
+        # Set by Scrapy's own look-up of project settings: the plain spider belongs to no project.
+        inherited = {name: value for name, value in os.environ.items() if name != "SCRAPY_SETTINGS_MODULE"}
+        environment = {**inherited, **self.environment}
+        command = [sys.executable, *arguments]
+        child = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=output, stderr=output)
+        if self.cpus:
+            os.sched_setaffinity(child.pid, self.cpus)
+        return child
+
+    @staticmethod
+    def _waited(child: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        return child.returncode, used
 
 
 def _count(log: str, name: str) -> int:

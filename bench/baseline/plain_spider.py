@@ -8,7 +8,7 @@ Scrapy's own settings but for the limits, which are the demo shop's TOML's, and 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,9 +30,10 @@ class PlainSpider(Spider):
         "LOG_LEVEL": "INFO",
     }
 
-    async def start(self) -> AsyncIterator[Any]:
-        for url in Path(self.urls.removeprefix("@")).read_text("utf-8").split():
-            yield Request(url)
+    def __init__(self, urls: str, follow: str = "0", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.start_urls = Path(urls.removeprefix("@")).read_text("utf-8").split()
+        self.follow = follow
 
     def parse(self, response: Response, **kwargs: Any) -> Iterator[Any]:
         """The product of the page, if any, and its links inside the shop."""

@@ -74,6 +74,7 @@ class Producer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._is_away = False
 
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
@@ -104,6 +105,9 @@ class Producer:
                     self._rebuild(client, error)
                 client = self._client
                 await self._back_off(attempt, record, error)
+        if self._is_away:
+            self._is_away = False
+            log.info("kafka back", topic=record.topic)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
 
     async def close(self) -> None:
@@ -141,9 +145,10 @@ class Producer:
         return True
 
     async def _back_off(self, attempt: int, record: Record, error: KafkaError) -> None:
-        seconds = random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt))
-        log.warning("delivery retried", topic=record.topic, attempt=attempt, error=error.str())
-        await self._pause(seconds)
+        if not self._is_away:
+            self._is_away = True
+            log.error("kafka away", topic=record.topic, error=error.str(), in_flight=len(self._waiting))
+        await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
 
     async def _pause(self, seconds: float) -> None:
         """Wait `seconds`, or raise Undelivered as soon as the worker gives up."""

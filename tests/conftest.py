@@ -14,15 +14,20 @@ from tests.support import Seine, free_ports
 
 
 @pytest.fixture(scope="session")
-def kafka_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a real Kafka and a real registry."""
+def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A real Kafka and a real registry. A test that stops one starts it again."""
     stack = Stack(StackConfig(tmp_path_factory.mktemp("kafka"), ports=free_ports()))
     try:
         stack.up(["kafka", "schema_registry"])
-        wanted = ("KAFKA_", "SCHEMA_")
-        yield {name: value for name, value in stack.env().items() if name.startswith(wanted)}
+        yield stack
     finally:
         stack.down(wipe=True)
+
+
+@pytest.fixture(scope="session")
+def kafka_env(kafka_stack: Stack) -> dict[str, str]:
+    """The environment variables that point Seine at them."""
+    return {name: value for name, value in kafka_stack.env().items() if name.startswith(("KAFKA_", "SCHEMA_"))}
 
 
 @pytest.fixture(scope="session")

@@ -99,4 +99,18 @@ def incompatibilities(reader: RecordSchema, writer: RecordSchema) -> list[str]:
         result = ReaderWriterCompatibilityChecker().get_compatibility(field.type, written.type)
         if result.compatibility is not SchemaCompatibilityType.compatible:
             problems.append(f"field {field.name}: {', '.join(sorted(result.messages))}")
+        elif not _meanings(written.type) <= _meanings(field.type):
+            problems.append(f"field {field.name}: its logical type is not what it was")
     return problems
+
+
+def _meanings(kind: Any) -> set[tuple[str, ...]]:
+    """What the bytes and numbers of a type mean: Avro itself would read any text as a decimal of any scale."""
+    branches = kind.schemas if kind.type == "union" else [kind]
+    definitions = [branch.to_json() if branch.type in ("bytes", "fixed", "int", "long") else {} for branch in branches]
+    found = {
+        (str(one["logicalType"]), str(one.get("scale", "")))
+        for one in definitions
+        if isinstance(one, dict) and "logicalType" in one
+    }
+    return found or {("", "")} if any(branch.type != "null" for branch in branches) else set()

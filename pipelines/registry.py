@@ -104,7 +104,7 @@ def incompatibilities(reader: RecordSchema, writer: RecordSchema) -> list[str]:
     return problems
 
 
-def _meanings(kind: Any) -> set[tuple[str, ...]]:
+def _meanings(kind: Any) -> set[tuple[str, str]]:
     """What the bytes and numbers of a type mean: Avro itself would read any text as a decimal of any scale."""
     branches = kind.schemas if kind.type == "union" else [kind]
     definitions = [branch.to_json() if branch.type in ("bytes", "fixed", "int", "long") else {} for branch in branches]

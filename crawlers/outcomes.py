@@ -19,6 +19,8 @@ class RequestRecord:
     """What is known so far of one request's results."""
 
     children: int = 0
+    dropped: int = 0
+    """Requests that the scheduler did not take, as it has had them before."""
     refused: Counter[str] = field(default_factory=Counter)
     """Links that were not made requests, by reason."""
     fates: Counter[str] = field(default_factory=Counter)

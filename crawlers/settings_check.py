@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 
 _NUMBERS = {"int": int, "float": float}
-_TRUTHS = {"0", "1", "true", "false", "yes", "no"}
+_TRUTHS = {"0", "1", "true", "false", "True", "False"}
 _POSITIVE = {
     "CONCURRENT_REQUESTS",
     "CONCURRENT_REQUESTS_PER_DOMAIN",
@@ -18,7 +21,18 @@ _POSITIVE = {
     "KAFKA_REPLICATION_FACTOR",
     "KAFKA_DELIVERY_TIMEOUT",
 }
-_URLS = {"SCHEMA_REGISTRY_URL": ("http", "https")}
+_CHOICES = {
+    "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+}
+_BROKER = r"\s*(\[[0-9A-Fa-f:]+\]|[^\s,:/]+):\d+\s*"
+_PATTERNS = {
+    "KAFKA_BOOTSTRAP_SERVERS": (rf"{_BROKER}(,{_BROKER})*", "host:port, comma separated"),
+    "KAFKA_TOPIC_PRODUCTS": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
+    "KAFKA_TOPIC_DEAD_LETTERS": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
+}
+_URLS = ("SCHEMA_REGISTRY_URL",)
+_FILES = ("KAFKA_SSL_CA_LOCATION",)
 
 
 def check_settings(settings: Any) -> None:
@@ -29,14 +43,13 @@ def check_settings(settings: Any) -> None:
             _check(name, kind, meaning, value)
     if str(settings["LOG_LEVEL"]).upper() not in logging.getLevelNamesMapping():
         raise UserError(f"LOG_LEVEL={settings['LOG_LEVEL']}: expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    for name, schemes in _URLS.items():
-        url = settings.get(name)
-        if url and (urlsplit(url).scheme not in schemes or not urlsplit(url).netloc):
-            raise UserError(f"{name}={url}: expected a URL that starts with {' or '.join(schemes)}://")
+    for name in (*_CHOICES, *_PATTERNS, *_URLS, *_FILES):
+        if value := settings.get(name):
+            _check_text(name, str(value))
 
 
 def _check(name: str, kind: str, meaning: str, value: Any) -> None:
-    if kind == "bool" and str(value).lower() not in _TRUTHS:
+    if kind == "bool" and str(value) not in _TRUTHS:
         raise UserError(f"{name}={value}: expected 0 or 1. {name}: {meaning}")
     if kind not in _NUMBERS:
         return
@@ -44,7 +57,18 @@ def _check(name: str, kind: str, meaning: str, value: Any) -> None:
         number = _NUMBERS[kind](value)
     except (TypeError, ValueError):
         raise UserError(f"{name}={value}: expected {kind}. {name}: {meaning}") from None
-    if number < 0 or (name in _POSITIVE and number == 0):
+    if not math.isfinite(number) or number < 0 or (name in _POSITIVE and number == 0):
         raise UserError(
             f"{name}={value}: expected a number above {'0' if name in _POSITIVE else '-1'}. {name}: {meaning}"
         )
+
+
+def _check_text(name: str, value: str) -> None:
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UserError(f"{name}={value}: expected one of {', '.join(_CHOICES[name])}")
+    if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value, re.ASCII):
+        raise UserError(f"{name}={value}: expected {_PATTERNS[name][1]}")
+    if name in _URLS and not is_web_url(value):
+        raise UserError(f"{name}={value}: expected a URL that starts with http:// or https://")
+    if name in _FILES and not Path(value).is_file():
+        raise UserError(f"{name}={value}: expected a file, and there is none")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
+from crawlers.extraction.currencies import CURRENCIES
+
+Identity = Literal["gtin", "sku", "url"]
+IDENTITIES = get_args(Identity)
+_INT_LIMIT = 2**31
 
 
 class UrlRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -50,7 +56,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sitemaps: tuple[str, ...] = ()
     """URLs of sitemaps, sitemap indexes (gzipped or not) or robots.txt files that name them."""
     enabled: bool = True
-    identity: Literal["gtin", "sku", "url"] = "url"
+    identity: Identity = "url"
     locale: str | None = None
     """BCP 47 tag for pages that state none."""
     currency: str | None = None
@@ -93,60 +99,127 @@ def load_sites(folder: str | Path, names: list[str] | None = None) -> list[Site]
 
 def load_site(path: Path) -> Site:
     """The site in the file `path`; SiteError names file, line and what is expected."""
+    source = _Source(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        site = msgspec.convert(tomllib.loads(text), Site)
-    except tomllib.TOMLDecodeError as error:
-        raise SiteError(f"{path}: not TOML: {error}") from None
-    except UnicodeDecodeError as error:
-        raise SiteError(f"{path}: not UTF-8: byte {error.start}") from None
+        site = msgspec.convert(source.parsed(), Site)
     except msgspec.ValidationError as error:
-        raise SiteError(_located(path, text, str(error))) from None
-    _check(site, path, text)
+        raise _explained(source, str(error)) from None
+    _check(site, source)
     return site
 
 
-def _check(site: Site, path: Path, text: str) -> None:
-    if site.name != path.stem:
-        raise SiteError(_at(path, text, "name", f"name is {site.name!r}, expected the file's stem {path.stem!r}"))
+class _Source:
+    """A TOML file that knows the lines of its keys, so that an error can name one."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            self.text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise SiteError(f"{path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise SiteError(f"{path}: not UTF-8: byte {error.start}") from None
+
+    def parsed(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"at line (\d+)", str(error))
+            line = int(at[1]) if at else max(1, len(self.text.splitlines()))
+            raise SiteError(f"{self.path}:{line}: not TOML: {error}") from None
+
+    def error(self, key: str, message: str, value: Any = None) -> SiteError:
+        """An error about `key` (`table.key` in a table), at the line of `value` where that is found below the key."""
+        line = self._line(key, json.dumps(value, ensure_ascii=False) if isinstance(value, str) else None)
+        return SiteError(f"{self.path}:{line}: {message}" if line else f"{self.path}: {message}")
+
+    def _line(self, key: str, value: str | None) -> int | None:
+        table, found = "", None
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+                table, name = f"{header[1]}.", header[1]
+            else:
+                name = table + line.partition("=")[0].strip().strip("\"'")
+            found = found or (number if name == key else None)
+            if found and (value is None or value in line or value[1:-1] in line):
+                return number
+        return found
+
+
+_KINDS = {
+    "array": "a list",
+    "object": "a table",
+    "str": "text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+_REQUIRED = {"name": 'name = "{stem}"', "domains": 'domains = ["shop.example"]'}
+_TABLES = {"": Site, "product": UrlRules, "follow": UrlRules, "limits": Limits}
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+def _explained(source: _Source, message: str) -> SiteError:
+    """msgspec's message in the words of TOML: it names the key, in an unknown or missing field or as `$.table.key`."""
+    expectation, _, where = message.partition(" - at `$")
+    place = ".".join(re.findall(r"[A-Za-z_]+", where))
+    field = re.search(r"field `(.+?)`", expectation)
+    if field and "missing" in expectation:
+        example = _REQUIRED[field[1]].format(stem=source.path.stem)
+        return source.error("", f"the key {field[1]} is missing, expected {example}")
+    if field:
+        known = ", ".join(_TABLES[place].__struct_fields__)
+        key = f"{place}.{field[1]}" if place else field[1]
+        return source.error(key, f"unknown key {key}, expected one of {known}")
+    kinds = re.findall(r"`(.+?)`", expectation)
+    if "enum" in expectation:
+        return source.error(place, f"{place}: {expectation}, expected one of {', '.join(IDENTITIES)}")
+    if len(kinds) == 2:
+        wanted, got = (_KINDS.get(kind.removesuffix(" | null"), kind) for kind in kinds)
+        return source.error(place, f"{place}: expected {wanted}, got {got}")
+    return source.error(place, f"{place}: {expectation}")
+
+
+def _check(site: Site, source: _Source) -> None:
+    if site.name != source.path.stem:
+        raise source.error("name", f"name is {site.name!r}, expected the file's stem {source.path.stem!r}")
+    _check_domains(site, source)
+    _check_addresses(site, source)
+    if site.locale is not None and not _LOCALE.fullmatch(site.locale):
+        raise source.error("locale", f"locale is {site.locale!r}, expected a BCP 47 tag, as en-US")
+    if site.currency is not None and site.currency not in CURRENCIES:
+        raise source.error("currency", f"currency is {site.currency!r}, expected an ISO 4217 code, as EUR")
+    for key, least in (("delay", 0), ("concurrency", 1), ("pages", 0), ("depth", 0)):
+        value = getattr(site.limits, key)
+        if value is not None and not least <= value < _INT_LIMIT:
+            raise source.error(f"limits.{key}", f"{key} = {value}: expected a number of at least {least}")
+    for table, rules in (("product", site.product), ("follow", site.follow)):
+        for key in ("allow", "deny"):
+            for pattern in getattr(rules, key):
+                _check_pattern(f"{table}.{key}", pattern, source)
+
+
+def _check_domains(site: Site, source: _Source) -> None:
     if not site.domains:
-        raise SiteError(_at(path, text, "domains", "expected at least one domain"))
+        raise source.error("domains", "domains: expected at least one domain")
+    for domain in site.domains:
+        if domain_of(f"http://{domain}") != domain or domain_of(f"https://{domain}") != domain:
+            message = f"{domain!r}: expected a host in lower case, as shop.example or shop.example:8080"
+            raise source.error("domains", message, domain)
+
+
+def _check_addresses(site: Site, source: _Source) -> None:
     for key in ("seeds", "sitemaps"):
         for url in getattr(site, key):
             if not is_web_url(url):
-                raise SiteError(_at(path, text, key, f"{url!r}: expected an http or https URL"))
+                raise source.error(key, f"{key}: {url!r}: expected an http or https URL", url)
             if not site.owns(url):
-                raise SiteError(_at(path, text, key, f"{url}: its domain {domain_of(url)} is not in domains"))
-    for key in ("delay", "concurrency", "pages", "depth"):
-        value = getattr(site.limits, key)
-        if value is not None and value < (1 if key == "concurrency" else 0):
-            raise SiteError(_at(path, text, key, f"{key} = {value}: expected a larger number"))
-    for rules in (site.product, site.follow):
-        for pattern in (*rules.allow, *rules.deny):
-            _check_pattern(pattern, path, text)
+                message = f"{key}: {url}: its domain {domain_of(url)} is not in domains, expected one that is"
+                raise source.error(key, message, url)
 
 
-def _check_pattern(pattern: str, path: Path, text: str) -> None:
+def _check_pattern(key: str, pattern: str, source: _Source) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise SiteError(_at(path, text, pattern, f"{pattern!r}: not a regular expression: {error}")) from None
-
-
-def _located(path: Path, text: str, message: str) -> str:
-    """msgspec's message with the line of the key that it names (`- at $.limits.delay`, or an unknown field)."""
-    expectation, _, where = message.partition(" - at `$")
-    keys = re.findall(r"[A-Za-z_]+", where)
-    unknown = re.search(r"unknown field `(.+?)`", expectation)
-    missing = re.search(r"missing required field `(.+?)`", expectation)
-    if missing:
-        return f"{path}: the key {missing[1]!r} is missing"
-    key = unknown[1] if unknown else (keys[-1] if keys else "")
-    return _at(path, text, key, f"{'.'.join(keys)}: {expectation}" if keys else expectation)
-
-
-def _at(path: Path, text: str, key: str, message: str) -> str:
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(rf"\s*\[?{re.escape(key)}\b", line) or (key and f'"{key}"' in line):
-            return f"{path}:{number}: {message}"
-    return f"{path}: {message}"
+        raise source.error(key, f"{key}: {pattern!r}: expected a regular expression: {error}", pattern) from None

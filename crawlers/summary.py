@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
-_GOOD = ("delivered", "expanded", "empty", "filtered", "redirected")
+_GOOD = ("delivered", "expanded", "empty", "filtered")
 _NOWHERE = "nowhere: set KAFKA_BOOTSTRAP_SERVERS, or add -O out.jsonl"
 _GOOD_ENDINGS = ("finished", "shutdown")
 

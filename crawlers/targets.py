@@ -37,14 +37,16 @@ def read_targets(
     sites_dir: str, sites: str | None = None, urls: str | None = None, follow: str | bool | None = None
 ) -> Targets:
     """The targets of the spider arguments. Raises UserError (SiteError for a TOML) naming what is wrong."""
-    if sites and urls:
+    following = _is_true(follow)
+    if sites is not None and urls is not None:
         raise UserError("-a sites= and -a urls= exclude each other: run two crawls")
-    if not urls:
-        names = [name.strip() for name in sites.split(",") if name.strip()] if sites else None
-        return Targets(_by_name(load_sites(sites_dir, names), sites_dir))
+    if urls is None:
+        if follow is not None:
+            raise UserError("-a follow= goes with -a urls=: a site's [follow] says what of it is followed")
+        return Targets(_by_name(load_sites(sites_dir, _read_names(sites)), sites_dir))
     given = tuple(_read_urls(urls))
     known = load_sites(sites_dir)
-    if not _is_true(follow):
+    if not following:
         return Targets({site.name: site for site in known}, given, follow=False)
     wanted = Targets({site.name: site for site in known})
     return Targets({site.name: site for site in map(wanted.site_of, given)}, given)
@@ -68,15 +70,27 @@ def _is_true(follow: str | bool | None) -> bool:
     return text in ("1", "true")
 
 
+def _read_names(argument: str | None) -> list[str] | None:
+    if argument is None:
+        return None
+    names = [name.strip() for name in argument.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"-a sites={argument}: expected names of sites, comma separated")
+    return names
+
+
 def _read_urls(argument: str) -> list[str]:
     if argument.startswith("@"):
         return _read_url_file(Path(argument[1:]))
-    return [_checked(url.strip(), "-a urls=") for url in argument.split(",") if url.strip()]
+    urls = [_checked(url.strip(), "-a urls=") for url in argument.split(",") if url.strip()]
+    if not urls:
+        raise UserError(f"-a urls={argument}: expected URLs, comma separated, or @FILE")
+    return urls
 
 
 def _read_url_file(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"-a urls=@{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

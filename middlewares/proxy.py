@@ -39,11 +39,12 @@ class ProxyMiddleware:
 
 def proxy_label(url: str) -> str:
     """`host:port` of a proxy's URL: what records and logs may show. UserError where it is not an http URL."""
-    parts = urlsplit(url)
+    shown = url.rpartition("@")[2]
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = None
+        raise UserError(f"PROXIES: {shown}: expected http://[user:password@]host:port") from None
     if parts.scheme != "http" or not parts.hostname or port is None:
-        raise UserError(f"PROXIES: {parts.scheme}://{parts.hostname}: expected http://[user:password@]host:port")
+        raise UserError(f"PROXIES: {shown}: expected http://[user:password@]host:port")
     return f"{parts.hostname}:{port}"

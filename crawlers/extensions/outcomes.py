@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from scrapy import Request, signals
-from scrapy.exceptions import IgnoreRequest
+from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.request")
 
-_REFUSALS = {"Forbidden by robots.txt": "robots", "Filtered offsite": "offsite"}
+_REFUSALS = {"Forbidden by robots.txt": "robots", "Filtered offsite": "offsite", "page limit": "page limit"}
+_TOO_LARGE = "too large"
+"""The body exceeded DOWNLOAD_MAXSIZE, on the wire or decompressed."""
 
 
 class RequestOutcomes:
@@ -35,7 +38,9 @@ class RequestOutcomes:
         extension = cls(crawler)
         crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
         crawler.signals.connect(extension.request_scheduled, signal=signals.request_scheduled)
+        crawler.signals.connect(extension.request_dropped, signal=signals.request_dropped)
         crawler.signals.connect(extension.spider_error, signal=signals.spider_error)
+        logging.getLogger("scrapy.downloadermiddlewares.robotstxt").addFilter(_without_traceback)
         return extension
 
     def spider_opened(self) -> None:
@@ -57,6 +62,10 @@ class RequestOutcomes:
         if (record := CURRENT.get()) is not None:
             record.children += 1
 
+    def request_dropped(self) -> None:
+        if (record := CURRENT.get()) is not None:
+            record.dropped += 1
+
     def spider_error(self, failure: Failure) -> None:
         if (record := CURRENT.get()) is not None:
             record.error = failure.type.__name__ if failure.type else "spider error"
@@ -77,20 +86,46 @@ class RequestOutcomes:
 
 def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str, str]:
     if isinstance(result, Request):
-        retried = result.meta.get("retry_times", 0) > request.meta.get("retry_times", 0)
-        return ("retried", str(result.meta.get("retry_reason", ""))) if retried else ("redirected", "")
+        return _moved(record, result, request)
     if isinstance(result, Failure):
-        if result.check(IgnoreRequest):
-            return "filtered", _refusal(result.value)
-        return "dead", result.type.__name__ if result.type else "failure"
+        return _failed(result)
     if result.status >= 400 and not record.fates:
         return "dead", f"http {result.status}"
     return record.outcome()
 
 
-def _refusal(error: BaseException | None) -> str:
-    message = str(error)
-    return next((reason for start, reason in _REFUSALS.items() if message.startswith(start)), message or "ignored")
+def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple[str, str]:
+    """The outcome of a request that another one takes the place of."""
+    if successor.meta.get("retry_times", 0) > request.meta.get("retry_times", 0):
+        return "retried", str(successor.meta.get("retry_reason", ""))
+    if not record.dropped:
+        return "redirected", ""
+    looped = successor.url in successor.meta.get("redirect_urls", ())
+    return ("dead", "redirect loop") if looped else ("redirected", "duplicate")
+
+
+def _failed(failure: Failure) -> tuple[str, str]:
+    message = failure.getErrorMessage()
+    if failure.check(DownloadCancelledError) or "exceeded DOWNLOAD_MAXSIZE" in message:
+        return "dead", _TOO_LARGE
+    if not failure.check(IgnoreRequest):
+        return "dead", failure.type.__name__ if failure.type else "failure"
+    if message.startswith("max redirections"):
+        return "dead", "redirect loop"
+    return "filtered", next((reason for start, reason in _REFUSALS.items() if message.startswith(start)), "ignored")
+
+
+def _why(failure: Failure) -> str:
+    """What went wrong, in words; Scrapy's wrappers of Twisted's errors leave them to their cause."""
+    causes = getattr(failure.value.__cause__, "reasons", None) if failure.value else None
+    text: str = (causes[-1] if causes else failure).getErrorMessage()
+    return text or type(failure.value).__name__
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Scrapy logs a robots.txt that cannot be had with its traceback; the line says it all."""
+    record.exc_info = None
+    return True
 
 
 def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, Any]:
@@ -98,7 +133,7 @@ def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, An
     if isinstance(result, Response):
         event |= {"status": result.status, "bytes": len(result.body)}
     elif isinstance(result, Failure):
-        event["error"] = result.getErrorMessage()
+        event["error"] = _why(result)
     if latency := request.meta.get("download_latency"):
         event["seconds"] = round(latency, 4)
     return event

@@ -9,6 +9,7 @@ import structlog
 from scrapy import Request, Spider
 from scrapy.http import Response, TextResponse
 
+from crawlers.exceptions import UserError
 from crawlers.extraction import Extraction, extract
 from crawlers.items import Product
 from crawlers.lineage import Lineage, crawl_id_of
@@ -46,6 +47,8 @@ class ProductSpider(Spider):
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
         asked = {key: kwargs.pop(key, None) for key in ("sites", "urls", "follow")}
+        if kwargs:
+            raise UserError(f"unknown argument -a {next(iter(kwargs))}=: expected sites, urls or follow")
         targets = read_targets(crawler.settings["SITES_DIR"], **asked)
         spider = super().from_crawler(crawler, *args, targets=targets, **kwargs)
         spider.crawl_id = crawl_id_of(crawler)
@@ -89,16 +92,13 @@ class ProductSpider(Spider):
         @returns requests 0
         @scrapes name sku price currency url identity record_id
         """
-        if not isinstance(response, TextResponse):
-            note_filtered("content type")
-            return
         if not response.body.strip():
             return
-        site = self._site(response)
-        root = response.selector.root
-        if not hasattr(root, "iter"):
+        if not isinstance(response, TextResponse) or not _is_markup(response):
             note_filtered("content type")
             return
+        site = self._site(response)
+        root = _rightly_decoded(response).selector.root
         if self._may_hold_product(response.url, site):
             extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
             if extraction.product is not None:
@@ -137,6 +137,23 @@ class ProductSpider(Spider):
         item.site = site.name
         item.identity = _identity(item, site)
         return self.lineage.stamp(item, response)
+
+
+def _is_markup(response: TextResponse) -> bool:
+    """Whether it may be a page; Scrapy takes a PDF for text where its first bytes look like it."""
+    declared = (response.headers.get("Content-Type") or b"text/html").decode("latin-1").lower()
+    return declared.startswith("text/") or "html" in declared or "xml" in declared
+
+
+def _rightly_decoded(response: TextResponse) -> TextResponse:
+    """`response` as UTF-8 where it claims to be Latin-1 and its bytes can only be UTF-8."""
+    if response.encoding != "cp1252" or response.body.isascii():
+        return response
+    try:
+        response.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return response
+    return response.replace(encoding="utf-8")
 
 
 def _identity(item: Product, site: Site) -> str:

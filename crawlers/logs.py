@@ -39,6 +39,16 @@ structlog.configure(
 )
 
 
+class _ShowsNoSettings(logging.Filter):
+    """Scrapy logs every overridden setting at start, secrets among them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Overridden settings")
+
+
+logging.getLogger("scrapy.crawler").addFilter(_ShowsNoSettings())
+
+
 class QuietLogFormatter(LogFormatter):
     """Scrapy's lines per page and per item, silenced where an outcome event says the same and more."""
 
@@ -69,16 +79,10 @@ def install(settings: Any) -> None:
     handler = _handler(settings)
     handler.setLevel(settings["LOG_LEVEL"])
     handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
-    handler.addFilter(_shows_no_settings)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings["LOG_LEVEL"])
     for lister in ("scrapy.addons", "scrapy.middleware"):  # their lists of what is enabled are settings.py again
         logging.getLogger(lister).setLevel(logging.WARNING)
-
-
-def _shows_no_settings(record: logging.LogRecord) -> bool:
-    """Scrapy logs every overridden setting at start, secrets among them."""
-    return not str(record.msg).startswith("Overridden settings")
 
 
 def _handler(settings: Any) -> logging.Handler:

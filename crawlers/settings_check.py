@@ -7,6 +7,9 @@ import math
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from w3lib.url import file_uri_to_path
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
@@ -46,6 +49,20 @@ def check_settings(settings: Any) -> None:
     for name in (*_CHOICES, *_PATTERNS, *_URLS, *_FILES):
         if value := settings.get(name):
             _check_text(name, str(value))
+    for uri in settings.getdict("FEEDS"):
+        _check_feed(str(uri))
+
+
+def _check_feed(uri: str) -> None:
+    """Open a local feed as Scrapy will: it would only log that it cannot, and lose the items."""
+    if urlsplit(uri).scheme not in ("", "file") or "%(" in uri:
+        return
+    path = Path(file_uri_to_path(uri) if uri.startswith("file:") else uri)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise UserError(f"-o {uri}: cannot be written: {error.strerror}") from None
 
 
 def _check(name: str, kind: str, meaning: str, value: Any) -> None:

@@ -138,6 +138,12 @@ def test_a_users_mistake_is_told_in_one_line(offline: Seine, arguments: list[str
     _assert_refused(offline.run("crawl", *arguments), 2, message)
 
 
+def test_an_output_that_cannot_be_written_stops_the_start(offline: Seine, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out.jsonl"
+    _assert_refused(offline.crawl("-a", "urls=http://127.0.0.1:9/", "-O", str(out)), 2, f"{out}: cannot be written")
+
+
 def test_a_broken_site_is_told_by_file_and_line(offline: Seine, sites: Path) -> None:
     (sites / "shop.toml").write_text('name = "shop"\ndomains = "shop.example"\n')
     _assert_refused(offline.crawl(), 2, f"{sites}/shop.toml:2: domains: expected a list, got text in quotes")

@@ -5,6 +5,7 @@ This module alone reads os.environ, and no module imports this one: components g
 """
 
 import os
+import sys
 from pathlib import Path
 
 SETTINGS_CONTRACT = {}
@@ -20,7 +21,8 @@ def env(name, kind, default, meaning):
     try:
         return _READERS[kind](text)
     except ValueError:
-        raise SystemExit(f"{name}={text}: expected {kind.__name__}. {name}: {meaning}") from None
+        print(f"seine: {name}={text}: expected {kind.__name__}. {name}: {meaning}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _read_bool(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -11,6 +12,10 @@ from pipelines.producer import Producer, Record
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
+
+_LARGEST = 900_000
+"""Bytes of an item; Kafka's clients send a million, headers included. A larger item leaves its hash and its size."""
+_LONGEST_TEXT = 8192
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -34,23 +39,33 @@ class DeadLetters:
     async def send(self, item: Any, error: Exception, stage: str) -> None:
         """Return when Kafka has acknowledged the letter."""
         fields = ItemAdapter(item).asdict() if ItemAdapter.is_item(item) else {"item": item}
-        await self._producer.send(
-            Record(self._topic, _key(fields), _encode(fields), self._headers(fields, error, stage), item)
-        )
+        value = _encode(fields)
+        if len(value) > _LARGEST:
+            value = _encode({"sha256": hashlib.sha256(value).hexdigest(), "size": len(value), "url": _cut(fields)})
+        await self._producer.send(Record(self._topic, _key(fields), value, self._headers(fields, error, stage), item))
 
     def _headers(self, fields: dict[str, Any], error: Exception, stage: str) -> list[tuple[str, bytes]]:
         headers = {
             "__connect.errors.topic": self._subject,
             "__connect.errors.stage": stage.upper(),
             "__connect.errors.exception.class.name": type(error).__name__,
-            "__connect.errors.exception.message": str(error),
+            "__connect.errors.exception.message": str(error)[:_LONGEST_TEXT],
             "stage": stage,
             "attempt": 1,
             "schema_subject": f"{self._subject}-value",
         }
         headers |= {name: fields.get(name) for name in ("url", "crawl_id", "record_id", "spider")}
-        return [(name, str(value).encode()) for name, value in headers.items() if value not in (None, "")]
+        return [
+            (name, str(value)[:_LONGEST_TEXT].encode("utf-8", "replace"))
+            for name, value in headers.items()
+            if value not in (None, "")
+        ]
 
 
 def _key(fields: dict[str, Any]) -> bytes:
-    return "/".join(str(fields.get(name) or "") for name in ("site", "identity")).encode()
+    key = "/".join(str(fields.get(name) or "") for name in ("site", "identity"))
+    return key[:_LONGEST_TEXT].encode("utf-8", "replace")
+
+
+def _cut(fields: dict[str, Any]) -> str:
+    return str(fields.get("url") or "")[:_LONGEST_TEXT]

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scrapy.exceptions import NotConfigured
 
-from crawlers.exceptions import StartupError
 from pipelines.producer import Producer, Record
-from pipelines.topics import ensure_topics
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -25,9 +23,6 @@ class KafkaPipeline:
         settings = crawler.settings
         if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
             raise NotConfigured("KAFKA_BOOTSTRAP_SERVERS is not set")
-        if not settings.get("SCHEMA_REGISTRY_URL"):
-            raise StartupError("KAFKA_BOOTSTRAP_SERVERS is set and SCHEMA_REGISTRY_URL is not: set both, or neither")
-        ensure_topics(settings)
         return cls(Producer.of(crawler))
 
     async def process_item(self, record: Record) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from scrapy.exceptions import DropItem
 from scrapy.pipelines import ItemPipelineManager
 
 from crawlers import metrics
-from crawlers.exceptions import DeadLetter
+from crawlers.exceptions import DeadLetter, StartupError
 from crawlers.outcomes import note_fate
 from pipelines.dead_letter import DeadLetters
 from pipelines.producer import Undelivered
+from pipelines.topics import ensure_topics
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -33,6 +34,18 @@ class FateProcessor(ItemPipelineManager):
         self._stats = crawler.stats
         self._dead_letters = DeadLetters.of(crawler)
         self._good = "acknowledged" if self._dead_letters else "passed"
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Build the chain, after the topics are known to be there: a start that fails must register no schema."""
+        settings = crawler.settings
+        if settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+            if not settings.get("SCHEMA_REGISTRY_URL"):
+                raise StartupError(
+                    "KAFKA_BOOTSTRAP_SERVERS is set and SCHEMA_REGISTRY_URL is not: set both, or neither"
+                )
+            ensure_topics(settings)
+        return super().from_crawler(crawler)
 
     async def process_item_async(self, item: Any) -> Any:
         try:

@@ -69,6 +69,7 @@ class Producer:
         self._closing = closing
         self._client = self._new_client()
         self._alone: Client | None = None
+        self._retired: deque[Client] = deque()
         self._reports: deque[tuple[asyncio.Future[KafkaError | None], KafkaError | None]] = deque()
         self._waiting: set[asyncio.Future[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,14 +175,25 @@ class Producer:
         """The poll thread: serve callbacks until closed, and give up when closing takes too long."""
         deadline = None
         while not self._stop.is_set():
-            self._client.poll(_POLL_SECONDS if self._alone is None else _POLL_SECONDS / 10)
-            if self._alone is not None:
-                self._alone.poll(0)
+            try:
+                self._serve_callbacks()
+            except Exception:
+                log.exception("poll failed")
             if self._closing():
                 deadline = deadline or time.monotonic() + self._drain_seconds
                 if time.monotonic() > deadline and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._give_up)
                     deadline = time.monotonic() + self._drain_seconds
+
+    def _serve_callbacks(self) -> None:
+        alone, retired = self._alone, list(self._retired)
+        self._client.poll(_POLL_SECONDS / 10 if alone or retired else _POLL_SECONDS)
+        if alone is not None:
+            alone.poll(0)
+        for client in retired:
+            client.poll(0)
+            if not len(client):
+                self._retired.remove(client)
 
     def _give_up(self) -> None:
         for future in self._waiting:
@@ -213,10 +225,12 @@ class Producer:
             log.error("producer rebuilt", error=error.str())
             metrics.PRODUCER_REBUILDS.inc()
             self._client = self._new_client()
-            broken.purge()
-            broken.poll(0)
         elif broken is self._alone:
             self._alone = None
+        else:
+            return
+        broken.purge()
+        self._retired.append(broken)
 
     def _new_client(self, extra: dict[str, Any] | None = None) -> Client:
         return Client({**self._config, **(extra or {})}, logger=logging.getLogger("seine.librdkafka"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
@@ -21,7 +22,7 @@ class Registry:
     """A registry with Confluent's API, asked at start-up only; its calls block."""
 
     def __init__(self, url: str, timeout: float = 10.0):
-        self._url = url
+        self._url = _without_password(url)
         self._client = SchemaRegistryClient({"url": url, "timeout": timeout, "max.retries": 1})
         logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -83,6 +84,12 @@ class Registry:
             ) from None
         except SchemaRegistryError as error:
             raise StartupError(f"the schema registry at {self._url} (SCHEMA_REGISTRY_URL) answers: {error}") from None
+
+
+def _without_password(url: str) -> str:
+    """The URL as logs and errors may show it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def incompatibilities(reader: RecordSchema, writer: RecordSchema) -> list[str]:

@@ -101,7 +101,9 @@ def consume(env: dict[str, str], topic: str, *, avro: bool = True) -> list[Consu
     """Every record of `topic` up to its end, by Confluent's own consumer and Avro deserializer."""
     config = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"], "group.id": f"test-{topic}"}
     consumer = Consumer({**config, "enable.auto.commit": False, "enable.partition.eof": True})
-    decode = AvroDeserializer(SchemaRegistryClient({"url": env["SCHEMA_REGISTRY_URL"]})) if avro else None
+    registry = SchemaRegistryClient({"url": env["SCHEMA_REGISTRY_URL"], "timeout": 20})
+    by_topic = {"subject.name.strategy.type": "TOPIC"}  # the default asks an endpoint that not every registry has
+    decode = AvroDeserializer(registry, conf=by_topic) if avro else None
     try:
         partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])

@@ -103,8 +103,8 @@ def _without_ports(body: bytes, shop: DemoShop) -> bytes:
     return body
 
 
-async def test_a_polite_crawl_reaches_what_truth_calls_reachable_and_nothing_else(shop: DemoShop) -> None:
-    fetched, found = await _crawl(shop)
+def test_a_polite_crawl_reaches_what_truth_calls_reachable_and_nothing_else(shop: DemoShop) -> None:
+    fetched, found = asyncio.run(_crawl(shop))
     expected = {fact["url"] for fact in shop.truth() if fact["reachable"]}
     assert found == expected
     assert len(fetched) <= 900

@@ -17,6 +17,7 @@ from scrapy.settings import Settings
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord
 from deploy.local import Stack
+from pipelines.dead_letter import DeadLetters
 from pipelines.producer import Producer, Record, Undelivered, producer_config
 from tests.support import consume
 
@@ -79,6 +80,22 @@ def test_a_record_over_the_clients_own_limit_is_refused_before_it_is_sent(config
     producer = Producer(config, drain_seconds=5)
     with pytest.raises(RejectedRecord, match="too large"):
         run(producer, producer.send(record(topic, 1, 1_100_000)))
+
+
+def test_a_dead_letter_too_large_for_kafka_leaves_its_hash_and_its_size(
+    config: dict[str, Any], topic: str, kafka_env: dict[str, str]
+) -> None:
+    producer = Producer(config, drain_seconds=5)
+    item = {"url": "http://shop.example/1", "site": "shop", "identity": "1", "description": "x" * 2_000_000}
+    letters = DeadLetters(producer, topic, "products")
+
+    run(producer, letters.send(item, ValueError("y" * 1_000_000), "validation"))
+
+    [letter] = consume(kafka_env, topic, avro=False)
+    assert (letter.key, letter.value["url"]) == ("shop/1", "http://shop.example/1")
+    assert letter.value["size"] > 2_000_000
+    assert len(letter.value["sha256"]) == 64
+    assert letter.headers["__connect.errors.exception.message"].startswith("yyy")
 
 
 def test_records_wait_for_a_broker_that_is_away(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -87,8 +88,9 @@ def install(settings: Any) -> None:
 
 def _handler(settings: Any) -> logging.Handler:
     if settings.get("LOG_FILE"):
-        mode = "a" if settings.getbool("LOG_FILE_APPEND") else "w"
-        return logging.FileHandler(settings["LOG_FILE"], mode=mode, encoding="utf-8")
+        if not settings.getbool("LOG_FILE_APPEND"):
+            Path(settings["LOG_FILE"]).write_bytes(b"")
+        return logging.FileHandler(settings["LOG_FILE"], encoding="utf-8")  # "w" would not reopen after dictConfig
     if settings.getbool("LOG_ENABLED"):
         return _CurrentStderr()
     return logging.NullHandler()

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.replay import replay
+from crawlers.links import absolute
 from deploy.demo_shop import DemoShop
 from tests.support import Seine, consume
 
@@ -92,6 +93,16 @@ def test_recorded_pages_are_crawled_through_a_proxy_that_resolves_their_names(of
     [item] = exported(offline)
     assert (item["site"], item["sku"], item["price"]) == ("shop.invalid", "L-1", "19.90")
     assert item["proxy"] == urlsplit(proxy.url).netloc
+
+
+def test_links_are_absolute_and_told_once_and_what_is_no_address_is_left_out() -> None:
+    hrefs = ["/a#top", "b?x=1", " /a ", "http://[", "//other.example/c", "mailto:me@shop.example"]
+    assert absolute("http://shop.example/dir/page", hrefs) == [
+        "http://shop.example/a",
+        "http://shop.example/dir/b?x=1",
+        "http://other.example/c",
+        "mailto:me@shop.example",
+    ]
 
 
 def test_scrapy_parse_shows_the_item(offline: Seine, shop: DemoShop) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urldefrag
 
 import structlog
 from scrapy import Request, Spider
@@ -13,17 +13,21 @@ from crawlers.exceptions import UserError
 from crawlers.extraction import Extraction, extract
 from crawlers.items import Product
 from crawlers.lineage import Lineage, crawl_id_of
+from crawlers.links import absolute
 from crawlers.outcomes import note_filtered, note_refused_child
 from crawlers.sitemaps import NotASitemap, read_sitemap
 from crawlers.targets import Targets, read_targets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from scrapy.crawler import Crawler
     from twisted.python.failure import Failure
 
     from crawlers.site_config import Site
+
+_REMEMBERED = 16_384
+"""Addresses whose wanting is remembered, per site."""
 
 log = structlog.get_logger("seine.spider")
 
@@ -43,6 +47,7 @@ class ProductSpider(Spider):
         super().__init__(**kwargs)
         self.targets = targets
         self.sites = targets.sites if targets.follow else {}
+        self._decisions: dict[str, Callable[[str], bool]] = {}
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
@@ -80,7 +85,7 @@ class ProductSpider(Spider):
         for url in sitemaps:
             if site.owns(url):
                 yield self._request(url, site, callback=self.parse_sitemap, priority=1)
-        yield from self._wanted(pages, site, depth=0)
+        yield from self._wanted(absolute(response.url, pages), site, depth=0)
 
     def parse(self, response: Response, **kwargs: Any) -> Iterator[Request | Product]:
         """The product that a page shows, and requests for the links worth following.
@@ -104,8 +109,8 @@ class ProductSpider(Spider):
             if extraction.product is not None:
                 yield self._product(extraction, response, site)
         if self.targets.follow:
-            links = (response.urljoin(link.get("href")) for link in root.iter("a") if link.get("href"))
-            yield from self._wanted(links, site, depth=response.meta.get("depth", 0))
+            hrefs = (href for link in root.iter("a") if (href := link.get("href")))
+            yield from self._wanted(absolute(response.urljoin(""), hrefs), site, depth=response.meta.get("depth", 0))
 
     def on_error(self, failure: Failure) -> None:
         """A request that failed for good: its outcome event tells it, so nothing is left to say or do here."""
@@ -116,14 +121,21 @@ class ProductSpider(Spider):
     def _may_hold_product(self, url: str, site: Site) -> bool:
         return bool(self.targets.urls) or site.product.match(url)
 
-    def _wanted(self, urls: Any, site: Site, depth: int) -> Iterator[Request]:
-        for url in dict.fromkeys(urldefrag(url.strip()).url for url in urls):
-            if not site.wants(url):
+    def _wanted(self, urls: list[str], site: Site, depth: int) -> Iterator[Request]:
+        wants = self._wants(site)
+        for url in urls:
+            if not wants(url):
                 continue
             if site.limits.depth and depth >= site.limits.depth:
                 note_refused_child("depth")
             else:
                 yield self._request(url, site)
+
+    def _wants(self, site: Site) -> Callable[[str], bool]:
+        """`site.wants`, with a memory: the same links stand on every page."""
+        if site.name not in self._decisions:
+            self._decisions[site.name] = lru_cache(_REMEMBERED)(site.wants)
+        return self._decisions[site.name]
 
     def _request(self, url: str, site: Site, **kwargs: Any) -> Request:
         meta = {"site": site.name} if site.name in self.sites else {}

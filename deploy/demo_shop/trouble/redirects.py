@@ -32,7 +32,7 @@ async def loop(ask: Ask) -> web.StreamResponse:
 
 
 async def anywhere(ask: Ask) -> web.StreamResponse:
-    return _redirect(302, ask.request.query.get("to", "http://169.254.169.254/latest/meta-data/"))
+    return _redirect(302, ask.request.query.get("to", "http://127.0.0.1:9/private"))
 
 
 REDIRECTS = {
@@ -40,5 +40,5 @@ REDIRECTS = {
     "302": Trouble(temporary, "302 to a product"),
     "chain": Trouble(chain, "hops=5 redirects of status=302, then a product"),
     "loop": Trouble(loop, "two addresses that redirect to each other"),
-    "redirect": Trouble(anywhere, "302 to to=URL (by default a cloud's metadata address)"),
+    "redirect": Trouble(anywhere, "302 to to=URL (by default a port of loopback that nobody serves)"),
 }

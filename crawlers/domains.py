@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+@lru_cache(16_384)
 def domain_of(url: str) -> str:
     """The domain of `url`, lower case; '' where it has no host or no valid port."""
     try:

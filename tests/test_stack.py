@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+import requests
 from jgo.maven import MavenContext
 
 from deploy.local import Ports, Stack, StackConfig, StackError
@@ -106,7 +107,6 @@ def test_a_record_and_its_schema_and_a_blob_can_be_stored(stack: Stack) -> None:
     from confluent_kafka import Producer
     from confluent_kafka.admin import AdminClient, NewTopic
     from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-    from hdfs import InsecureClient
 
     env = stack.env()
     servers = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}
@@ -121,10 +121,10 @@ def test_a_record_and_its_schema_and_a_blob_can_be_stored(stack: Stack) -> None:
     registry = SchemaRegistryClient({"url": env["SCHEMA_REGISTRY_URL"]})
     assert registry.register_schema("t-value", Schema('"string"', "AVRO")) > 0
 
-    hdfs = InsecureClient(f"http://127.0.0.1:{stack.config.ports.hdfs}", user="anyone")
-    hdfs.write("/seine/blob", b"bytes")
-    with hdfs.read("/seine/blob") as reader:
-        assert reader.read() == b"bytes"
+    blob = f"http://127.0.0.1:{stack.config.ports.hdfs}/webhdfs/v1/seine/blob"
+    created = requests.put(blob, params={"op": "CREATE", "user.name": "anyone"}, data=b"bytes", timeout=30)
+    assert created.status_code == 201, created.text
+    assert requests.get(blob, params={"op": "OPEN"}, timeout=30).content == b"bytes"
 
 
 def test_every_listening_socket_is_on_loopback(stack: Stack) -> None:

@@ -17,33 +17,37 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from crawlers.items import Product
+    from crawlers.spiders.product_spider import ProductSpider
 
 
 def crawl_id_of(crawler: Crawler) -> str:
-    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time. Every log line carries it from now on."""
-    settings = crawler.settings
-    if not settings.get("FRONTIER_CRAWL_ID"):
-        made = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        settings.set("FRONTIER_CRAWL_ID", made, priority="spider")
-    crawl_id = str(settings["FRONTIER_CRAWL_ID"])
+    """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time; every log line carries it.
+
+    A frontier gives the spider the id of the crawl that it joins.
+    """
+    crawl_id = str(crawler.settings.get("FRONTIER_CRAWL_ID") or fresh_crawl_id())
     bind_process(crawl_id=crawl_id)
     return crawl_id
+
+
+def fresh_crawl_id() -> str:
+    """A name for a new crawl: when, and four hexadecimal digits."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 class Lineage:
     """Stamps items with their lineage; one per spider."""
 
-    def __init__(self, crawler: Crawler, spider_name: str, crawl_id: str):
+    def __init__(self, crawler: Crawler, spider: ProductSpider):
         self._crawler = crawler
-        self._spider = spider_name
-        self._crawl_id = crawl_id
+        self._spider = spider
         self._worker = crawler.settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}"
 
     def stamp(self, item: Product, response: Response, index: int = 0) -> Product:
         """Fill in the lineage of `item`, the `index`-th item of `response`, and return it."""
         meta = response.meta
-        item.crawl_id = self._crawl_id
-        item.spider = self._spider
+        item.crawl_id = self._spider.crawl_id
+        item.spider = self._spider.name
         item.worker = self._worker
         item.record_id = self._record_id(response, index)
         item.fetched_at = datetime.now(UTC)
@@ -57,4 +61,4 @@ class Lineage:
     def _record_id(self, response: Response, index: int) -> str:
         assert response.request is not None
         fingerprint = self._crawler.request_fingerprinter.fingerprint(response.request)
-        return hashlib.sha256(b"%s|%s|%d" % (self._crawl_id.encode(), fingerprint, index)).hexdigest()[:32]
+        return hashlib.sha256(b"%s|%s|%d" % (self._spider.crawl_id.encode(), fingerprint, index)).hexdigest()[:32]

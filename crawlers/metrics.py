@@ -12,3 +12,10 @@ RECORDS_IN_FLIGHT = Gauge("seine_records_in_flight", "Records that await Kafka's
 DELIVERY_SECONDS = Histogram("seine_delivery_seconds", "From produce to delivery report.", registry=REGISTRY)
 DELIVERY_RETRIES = Counter("seine_delivery_retries", "Records sent again, by error.", ("error",), registry=REGISTRY)
 PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)
+
+FRONTIER_ENQUEUED = Counter(
+    "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY
+)
+FRONTIER_AWAY = Gauge("seine_frontier_away", "1 while a shard's Redis takes nothing.", ("shard",), registry=REGISTRY)
+LEASES_STALE = Counter("seine_leases_stale", "Settlements refused: the lease had gone.", registry=REGISTRY)
+LEASES_LOST = Counter("seine_leases_lost", "Leases that went to another worker.", registry=REGISTRY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
 """The record of the request whose response is being worked on, in its callback, pipelines and signals."""
@@ -18,9 +19,23 @@ CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default
 class RequestRecord:
     """What is known so far of one request's results."""
 
+    request: Any = None
     children: int = 0
+    """Requests that came as far as the scheduler."""
     dropped: int = 0
-    """Requests that the scheduler did not take, as it has had them before."""
+    """Those of them that the scheduler did not take, as it has had them before."""
+    yielded: int = 0
+    """Requests that the callback made."""
+    middlewares: Counter[str] = field(default_factory=Counter)
+    """Those of them that a middleware dropped before the scheduler, by reason."""
+    lease: Any = None
+    """The frontier's lease of the request, where there is a frontier."""
+    successor: Any = None
+    """The request that a middleware put in the place of this one."""
+    rescheduled: bytes = b""
+    """The successor as stored, where it is this very request again."""
+    is_interrupted: bool = False
+    """The callback closed the spider: the request is not done."""
     refused: Counter[str] = field(default_factory=Counter)
     """Links that were not made requests, by reason."""
     fates: Counter[str] = field(default_factory=Counter)
@@ -32,6 +47,8 @@ class RequestRecord:
         """(outcome, reason) of a request whose response was worked on to the end; the worst that happened wins."""
         if self.fates["pending"]:
             return "pending", "undelivered"
+        if self.is_interrupted:
+            return "pending", "spider closed"
         if self.error is not None:
             return "dead", self.error
         if self.fates["dead"]:
@@ -40,9 +57,15 @@ class RequestRecord:
             return "filtered", "item"
         if self.fates:
             return "delivered", ""
-        if self.children or self.refused:
+        if self.children or self.refused or self.middlewares:
             return "expanded", ""
         return ("filtered", self.filtered) if self.filtered else ("empty", "")
+
+    def account_for_middlewares(self) -> None:
+        """Name what was yielded and came to nobody's notice."""
+        rest = self.yielded - self.children - self.middlewares.total()
+        if rest > 0:
+            self.middlewares["middleware"] += rest
 
 
 def note_filtered(reason: str) -> None:
@@ -55,6 +78,13 @@ def note_refused_child(reason: str) -> None:
     """A link of the response is not followed."""
     if (record := CURRENT.get()) is not None:
         record.refused[reason] += 1
+
+
+def note_dropped_child(reason: str) -> None:
+    """A request on its way to the scheduler is refused."""
+    if (record := CURRENT.get()) is not None:
+        record.children -= 1
+        record.middlewares[reason] += 1
 
 
 def note_fate(fate: str) -> None:

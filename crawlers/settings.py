@@ -69,6 +69,7 @@ DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a re
 DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
 RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
 COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
+SPIDER_MIDDLEWARES = {"middlewares.accounting.AccountingMiddleware": 1000}  # next to the spider: it sees all it yields
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Extraction to Kafka -------------------------------------------------------------------------------------------
@@ -97,11 +98,46 @@ SCHEMA_REGISTRY_AUTO_REGISTER = env(
     "SCHEMA_REGISTRY_AUTO_REGISTER", bool, False, "whether the committed schemas are registered at start"
 )
 
-# --- Scheduling ----------------------------------------------------------------------------------------------------
-# Scrapy's own scheduler, in memory: breadth first, so that a category's pages come before its depths.
+# --- The frontier --------------------------------------------------------------------------------------------------
+# Without Redis: Scrapy's own scheduler, in memory, breadth first, so that a category's pages come before its depths.
 DEPTH_PRIORITY = 1
 SCHEDULER_DISK_QUEUE = "scrapy.squeues.PickleFifoDiskQueue"
 SCHEDULER_MEMORY_QUEUE = "scrapy.squeues.FifoMemoryQueue"
+REDIS_URL = env("REDIS_URL", str, None, "Redis that holds the frontier: redis://, rediss:// or unix://")
+REDIS_SENTINELS = env("REDIS_SENTINELS", list, [], "Sentinels, host:port comma separated, instead of REDIS_URL's host")
+REDIS_SENTINEL_MASTER = env("REDIS_SENTINEL_MASTER", str, "mymaster", "name of the master that the Sentinels watch")
+REDIS_CLUSTER = env("REDIS_CLUSTER", bool, False, "whether REDIS_URL is a node of a Redis Cluster")
+REDIS_TIMEOUT = env("REDIS_TIMEOUT", float, 10.0, "seconds until a silent Redis counts as away")
+FRONTIER_NAMESPACE = env("FRONTIER_NAMESPACE", str, "seine", "what the keys start with; a fleet shares it")
+FRONTIER_SHARDS = env("FRONTIER_SHARDS", int, 1, "parts of the frontier, by domain; several spread over a Cluster")
+FRONTIER_ORDER = env("FRONTIER_ORDER", str, "breadth", "breadth or depth first, within a priority and a domain")
+FRONTIER_LEASE_SECONDS = env("FRONTIER_LEASE_SECONDS", float, 30.0, "seconds without heartbeat until a worker is dead")
+FRONTIER_PREFETCH = env("FRONTIER_PREFETCH", int, 0, "leases held ahead; 0: twice CONCURRENT_REQUESTS")
+FRONTIER_LOST_TIMES = env("FRONTIER_LOST_TIMES", int, 10, "times that a request may be lost with its worker")
+FRONTIER_OUTCOME_SECONDS = env("FRONTIER_OUTCOME_SECONDS", int, 86_400, "seconds that `why` knows an outcome at least")
+FRONTIER_KEEP_SECONDS = env("FRONTIER_KEEP_SECONDS", int, 604_800, "seconds that a complete crawl's keys are kept")
+FRONTIER_WAIT_REPLICAS = env("FRONTIER_WAIT_REPLICAS", int, 0, "replicas that must have a write until it is safe")
+FRONTIER_DRAIN_SECONDS = env("FRONTIER_DRAIN_SECONDS", float, 25.0, "seconds for what a stopping worker has begun")
+FRONTIER_WAIT = env("FRONTIER_WAIT", bool, False, "whether a worker waits for the next crawl when one is complete")
+RETRY_BACKOFF_SECONDS = env("RETRY_BACKOFF_SECONDS", float, 1.0, "most seconds until the first retry; doubled for each")
+RETRY_BACKOFF_LONGEST = env("RETRY_BACKOFF_LONGEST", float, 300.0, "most seconds until any retry")
+RETRY_AFTER_LONGEST = env("RETRY_AFTER_LONGEST", float, 3600.0, "seconds that a Retry-After is obeyed at most")
+CRAWL_DELAY_LONGEST = env("CRAWL_DELAY_LONGEST", float, 60.0, "seconds that a robots.txt's Crawl-delay may ask for")
+BREAKER_FAILURES = env("BREAKER_FAILURES", int, 10, "failures in a row that open a domain's circuit")
+BREAKER_COOL_DOWN = env("BREAKER_COOL_DOWN", float, 10.0, "seconds that it is open at first; doubled each time")
+BREAKER_LONGEST_COOL_DOWN = env("BREAKER_LONGEST_COOL_DOWN", float, 1800.0, "seconds that it is open at most")
+BREAKER_OPENINGS = env("BREAKER_OPENINGS", int, 5, "openings in a row until a crawl gives the domain up")
+# What `scrapy crawl` switches on where Redis is configured (crawlers/frontier/wiring.py).
+FRONTIER_SETTINGS = {
+    "FRONTIER_ENABLED": True,
+    "SCHEDULER": "crawlers.frontier.scheduler.FrontierScheduler",
+    "DOWNLOADER": "crawlers.frontier.downloader.FleetDownloader",
+    "DOWNLOAD_HANDLERS": {
+        "http": "crawlers.frontier.downloader.TellingHTTPHandler",
+        "https": "crawlers.frontier.downloader.TellingHTTPHandler",
+    },
+    "RETRY_ENABLED": False,  # the frontier's retries are durable
+}
 
 # --- Seeing what happens -------------------------------------------------------------------------------------------
 EXTENSIONS = {

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 _GOOD = ("delivered", "expanded", "empty", "filtered")
 _NOWHERE = "nowhere: set KAFKA_BOOTSTRAP_SERVERS, or add -O out.jsonl"
-_GOOD_ENDINGS = ("finished", "shutdown")
+_GOOD_ENDINGS = ("finished", "shutdown", "drained", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class CrawlSummary:
         topic, servers = crawler.settings["KAFKA_TOPIC_PRODUCTS"], crawler.settings.get("KAFKA_BOOTSTRAP_SERVERS")
         feeds = ", ".join(crawler.settings.getdict("FEEDS"))
         return cls(
-            crawl_id=crawler.settings["FRONTIER_CRAWL_ID"],
+            crawl_id=crawler.spider.crawl_id,
             reason=stats.get("finish_reason", "unknown"),
             seconds=stats.get("elapsed_time_seconds") or 0.0,
             outcomes=_below(stats, "outcomes/"),

@@ -10,6 +10,7 @@ from scrapy.exceptions import UsageError
 
 from crawlers import logs
 from crawlers.exceptions import SeineError, UserError
+from crawlers.frontier.wiring import enable_frontier
 from crawlers.settings_check import check_settings
 from crawlers.summary import CrawlSummary
 
@@ -27,6 +28,7 @@ class Command(ScrapyCrawl):
         except SeineError as error:
             _refuse(error)
         assert self.settings is not None
+        enable_frontier(self.settings)
         logs.install(self.settings)
         self.settings.set("LOG_INSTALL_ROOT_HANDLER", False, priority="cmdline")
 

@@ -9,6 +9,7 @@ import structlog
 from scrapy import Request, signals
 from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
+from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 from crawlers import metrics
@@ -47,14 +48,25 @@ class RequestOutcomes:
         engine = self._crawler.engine
         handle = engine._handle_downloader_output
 
+        scheduler: Any = engine.scheduler
+        frontier = scheduler if hasattr(scheduler, "finished") else None
+
         def observed(result: Any, request: Request) -> Any:
-            record = RequestRecord()
+            record = RequestRecord(request)
+            if isinstance(result, Request):
+                record.successor = result
+            if frontier is not None:
+                record.lease = frontier.lease_of(request)
+                if reason := frontier.retries(result, request):
+                    self._tell(record, "retried", reason, result, request)
+                    frontier.finished(request, record, "retried", reason, result)
+                    return succeed(None)
             token = CURRENT.set(record)
             try:
                 finished = handle(result, request)
             finally:
                 CURRENT.reset(token)
-            return finished.addBoth(self._finished, record, result, request)
+            return finished.addBoth(self._finished, record, result, request, frontier)
 
         engine._handle_downloader_output = observed  # type: ignore[method-assign]
 
@@ -70,18 +82,24 @@ class RequestOutcomes:
         if (record := CURRENT.get()) is not None:
             record.error = failure.type.__name__ if failure.type else "spider error"
 
-    def _finished(self, handled: Any, record: RequestRecord, result: Any, request: Request) -> Any:
+    def _finished(self, handled: Any, record: RequestRecord, result: Any, request: Request, frontier: Any) -> Any:
+        record.account_for_middlewares()
         outcome, reason = _outcome(record, result, request)
+        self._tell(record, outcome, reason, result, request)
+        if frontier is not None:
+            frontier.finished(request, record, outcome, reason, result)
+        return handled
+
+    def _tell(self, record: RequestRecord, outcome: str, reason: str, result: Any, request: Request) -> None:
         stats = self._crawler.stats
         stats.inc_value(f"outcomes/{outcome}")
         if reason:
             stats.inc_value(f"outcomes/{outcome}/{reason}")
-        for why, count in record.refused.items():
+        for why, count in (record.refused + record.middlewares).items():
             stats.inc_value(f"links/refused/{why}", count)
         metrics.REQUESTS.labels(outcome, reason).inc()
         level = log.warning if outcome in ("dead", "pending") else log.info
         level("request", **_event(record, result, request), outcome=outcome, reason=reason)
-        return handled
 
 
 def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str, str]:
@@ -96,10 +114,10 @@ def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str,
 
 def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple[str, str]:
     """The outcome of a request that another one takes the place of."""
-    if successor.meta.get("retry_times", 0) > request.meta.get("retry_times", 0):
+    if record.rescheduled or successor.meta.get("retry_times", 0) > request.meta.get("retry_times", 0):
         return "retried", str(successor.meta.get("retry_reason", ""))
     if not record.dropped:
-        return "redirected", ""
+        return "redirected", "offsite" if record.middlewares["offsite"] else ""
     looped = successor.url in successor.meta.get("redirect_urls", ())
     return ("dead", "redirect loop") if looped else ("redirected", "duplicate")
 

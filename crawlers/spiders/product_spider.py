@@ -57,7 +57,7 @@ class ProductSpider(Spider):
         targets = read_targets(crawler.settings["SITES_DIR"], **asked)
         spider = super().from_crawler(crawler, *args, targets=targets, **kwargs)
         spider.crawl_id = crawl_id_of(crawler)
-        spider.lineage = Lineage(crawler, cls.name, spider.crawl_id)
+        spider.lineage = Lineage(crawler, spider)
         spider.max_size = crawler.settings.getint("DOWNLOAD_MAXSIZE")
         crawler.settings.set("DOWNLOAD_SLOTS", _slots(targets, crawler.settings), priority="spider")
         return spider

@@ -1,0 +1,24 @@
+"""Which site a request belongs to, and which budget of politeness it is charged to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crawlers.domains import domain_of
+
+if TYPE_CHECKING:
+    from scrapy import Request
+
+    from crawlers.site_config import Site
+
+
+def site_of(request: Request, spider: Any) -> Site | None:
+    """The site that `meta["site"]` names."""
+    name = request.meta.get("site")
+    return getattr(spider, "sites", {}).get(name) if name else None
+
+
+def budget_of(request: Request, spider: Any) -> str:
+    """The name of the budget: the domain, or the site where its domains share one."""
+    site = site_of(request, spider)
+    return site.slot(request.url) if site else domain_of(request.url)

@@ -1,0 +1,319 @@
+"""A worker's side of the frontier: it takes leases, says what became of them, and adds what they led to.
+
+Nothing here waits for Redis: what is said is written behind, in order, by the sessions with the shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from crawlers import metrics
+from crawlers.frontier.leases import Child, Lease, NewRequest
+from crawlers.frontier.session import Session
+
+if TYPE_CHECKING:
+    from crawlers.frontier.connection import Connection, Servers
+    from crawlers.frontier.keys import Keys
+    from crawlers.frontier.options import FrontierOptions
+
+log = structlog.get_logger("seine.frontier")
+
+_KNOWN = 65_536
+"""URLs that are remembered as known to Redis, in each of two generations."""
+_EARLY = 0.0005
+"""Seconds: a timer may fire that much before its time."""
+
+
+class Frontier:
+    """One worker's view of one crawl. `on_leases` is called when there may be something to take."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        keys: Keys,
+        crawl: str,
+        options: FrontierOptions,
+        on_leases: Callable[[], None] = lambda: None,
+        worker_name: str | None = None,
+    ):
+        self.keys = keys
+        self.crawl = crawl
+        self.options = options
+        self.worker = secrets.token_hex(8)
+        name = worker_name or f"{socket.gethostname()}:{os.getpid()}"
+        self.info = {"name": name, "pid": os.getpid(), "started": round(time.time())}
+        self.held: dict[bytes, Lease] = {}
+        """Every lease whose end Redis has not confirmed, by id."""
+        self.waiting: dict[bytes, tuple[Any, ...]] = {}
+        """Settlements that wait for their children to be confirmed, by id."""
+        self.may_lease: Callable[[], bool] = lambda: True
+        """Whether what comes after (the sink) has room."""
+        self.draining = False
+        self.known: set[str] = set()
+        self._known_before: set[str] = set()
+        self._on_leases = on_leases
+        self._ready: list[tuple[float, int, Lease]] = []
+        self._ticket = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._afters: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self.sessions = [Session(self, servers, number) for number in range(keys.shards)]
+
+    # --- Life
+
+    async def open(self, connections: list[Connection]) -> None:
+        """Register with every shard over its connection, and start to prefetch."""
+        for session, connection in zip(self.sessions, connections, strict=True):
+            await session.open_with(connection)
+
+    async def close(self, seconds: float) -> bool:
+        """Give back what is not started, write what is left; False where Redis did not take all of it in time."""
+        self.drain()
+        deadline = monotonic() + seconds
+        if self._afters:
+            await asyncio.wait(self._afters, timeout=seconds)
+        for lease in list(self.held.values()):
+            if not lease.settled:
+                self.release(lease)
+        if self._timer is not None:
+            self._timer.cancel()
+        closed = await asyncio.gather(*(session.close(deadline) for session in self.sessions))
+        return all(closed)
+
+    def drain(self) -> None:
+        """Take no more leases, and give back at once those that have not been taken."""
+        self.draining = True
+        while self._ready:
+            _, _, lease = heapq.heappop(self._ready)
+            self.release(lease)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether Redis has confirmed everything that was said."""
+        return not self.waiting and not self._afters and all(session.idle for session in self.sessions)
+
+    @property
+    def backlog(self) -> int:
+        """New requests that Redis has not confirmed."""
+        return sum(session.backlog for session in self.sessions)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this worker's leases are surely still its own."""
+        oldest = min(session.beaten_at for session in self.sessions)
+        return monotonic() - oldest < self.options.lease_seconds
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no shard had an open request when it was last asked, and this worker has none either."""
+        return not self.held and self.quiet and all(session.open == 0 for session in self.sessions)
+
+    @property
+    def states(self) -> set[str]:
+        """The crawl's states as the shards last told them; they differ only while one is being set."""
+        return {session.state for session in self.sessions}
+
+    async def changed(self, seconds: float) -> None:
+        """Return after the next exchange with Redis, or after `seconds`."""
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return
+
+    # --- Requests
+
+    def is_known(self, url: str) -> bool:
+        """Whether Redis has confirmed a plain request for `url` in this crawl; a yes counts as a duplicate."""
+        if url in self.known or url in self._known_before:
+            self.sessions[0].duplicates += 1
+            return True
+        return False
+
+    def enqueue(self, request: NewRequest, parent: Lease | None = None, url: str = "") -> None:
+        """Add a request; `parent` is settled only after Redis has confirmed it. `url` names a plain one."""
+        session = self.sessions[self.keys.shard_of(request.domain)]
+        child = Child(request, session.number, parent, url)
+        if parent is not None:
+            parent.unconfirmed += 1
+            parent.children.append(child)
+        session.arrivals.append(child)
+        session.wake()
+
+    def refuse(self, reason: str, times: int = 1) -> None:
+        """Account for requests that never came to be."""
+        refused = self.sessions[0].refused
+        refused[reason] = refused.get(reason, 0) + times
+
+    # --- Leases
+
+    def take(self) -> Lease | None:
+        """A lease whose time has come; None where there is none, and `on_leases` will tell."""
+        while self._ready and not self.draining:
+            start_at, _, lease = self._ready[0]
+            if lease.lost:
+                heapq.heappop(self._ready)
+                continue
+            if start_at > monotonic() + _EARLY:
+                self._arm(start_at)
+                return None
+            if not self.is_alive:
+                return None
+            heapq.heappop(self._ready)
+            if len(self._ready) * 2 <= self.options.prefetch:
+                self._session(lease).wake()
+            return lease
+        return None
+
+    def began(self, lease: Lease) -> None:
+        """Its request has just been sent."""
+        lease.started = True
+        if lease.delay:
+            self._say(lease, ("began", lease, monotonic()))
+
+    def ended(self, lease: Lease, latency: float, verdict: int = 0, retry_after: float = 0.0) -> None:
+        """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
+        if not lease.ended:
+            lease.ended = True
+            self._say(lease, ("ended", lease, round(latency * 1000), verdict, round(retry_after * 1000)))
+
+    def settle(self, lease: Lease, outcome: str, reason: str = "", after: Awaitable[Any] | None = None) -> None:
+        """The request's outcome. With `after`, once that is done; where it raises, the request goes back."""
+        if after is not None:
+            task = asyncio.ensure_future(self._settle_after(lease, outcome, reason, after))
+            self._afters.add(task)
+            task.add_done_callback(self._afters.discard)
+        else:
+            self._end(lease, ("settle", lease, int(lease.started), outcome, reason))
+
+    def retry(self, lease: Lease, reason: str, not_before: float = 0.0, data: bytes = b"") -> str:
+        """Fetch it again later, as `data` where it is given: 'retried', or 'dead' where it had all its attempts."""
+        seconds = max(not_before, self._backoff(lease.attempts))
+        options = (round(seconds * 1000), reason, self.options.most_attempts, data)
+        self._end(lease, ("retry", lease, int(lease.started), *options))
+        return "dead" if lease.attempts + 1 >= self.options.most_attempts else "retried"
+
+    def release(self, lease: Lease) -> None:
+        """Back to its place, as if it had not been leased."""
+        self._end(lease, ("release", lease, int(lease.started)))
+
+    def crawl_delay(self, domain: str, seconds: float) -> None:
+        """The Crawl-delay that a domain's robots.txt asks for; 0 is none."""
+        session = self.sessions[self.keys.shard_of(domain)]
+        session.operations.append(("delay", domain, round(seconds * 1000)))
+        session.wake()
+
+    async def _settle_after(self, lease: Lease, outcome: str, reason: str, after: Awaitable[Any]) -> None:
+        try:
+            await after
+        except Exception as error:
+            log.warning("not confirmed", error=str(error))
+            self.release(lease)
+        else:
+            self.settle(lease, outcome, reason)
+
+    def _end(self, lease: Lease, operation: tuple[Any, ...]) -> None:
+        if lease.settled:
+            raise ValueError(f"settled twice: {lease.data[:80]!r}")
+        lease.settled = True
+        if lease.lost:
+            self.forget(lease)
+        else:
+            self._say(lease, operation)
+
+    def _say(self, lease: Lease, operation: tuple[Any, ...]) -> None:
+        session = self._session(lease)
+        session.operations.append(operation)
+        session.wake()
+
+    def _session(self, lease: Lease) -> Session:
+        return self.sessions[lease.shard]
+
+    def _backoff(self, attempts: int) -> float:
+        """Exponential, with full jitter."""
+        return random.uniform(0, min(self.options.retry_longest, self.options.retry_base * 2**attempts))
+
+    def _arm(self, start_at: float) -> None:
+        """Have `on_leases` called when the next lease may start."""
+        if self._timer is None or self._timer.when() > start_at or self._timer.cancelled():
+            if self._timer is not None:
+                self._timer.cancel()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, start_at - monotonic()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._on_leases()
+
+    # --- What the sessions report
+
+    def wanted(self, session: Session) -> int:
+        """How many leases to ask this session's shard for."""
+        if self.draining or session.state not in ("running", "cancelled") or not self.may_lease():
+            return 0
+        room = self.options.prefetch - len(self._ready)
+        return -(-room // len(self.sessions)) if room * 2 >= self.options.prefetch else 0
+
+    def add(self, lease: Lease) -> None:
+        """A new lease has arrived."""
+        self.held[lease.id] = lease
+        self._ticket += 1
+        heapq.heappush(self._ready, (lease.start_at, self._ticket, lease))
+        if self.draining:
+            self.drain()
+
+    def confirmed(self, child: Child) -> None:
+        """Redis has a new request."""
+        if child.url:
+            self._remember(child.url)
+        parent = child.parent
+        if parent is not None:
+            parent.unconfirmed -= 1
+            if not parent.unconfirmed and (operation := self.waiting.pop(parent.id, None)):
+                self._say(parent, operation)
+
+    def counted(self, added: int, duplicates: int, over: int) -> None:
+        """Redis has told how a batch of new requests was taken."""
+        metrics.FRONTIER_ENQUEUED.labels("added").inc(added)
+        metrics.FRONTIER_ENQUEUED.labels("duplicate").inc(duplicates)
+        metrics.FRONTIER_ENQUEUED.labels("page limit").inc(over)
+
+    def forget(self, lease: Lease) -> None:
+        """Redis has confirmed a lease's end."""
+        if self.held.get(lease.id) is lease:
+            del self.held[lease.id]
+
+    def lose(self, id_: bytes) -> None:
+        """A lease is no longer this worker's."""
+        lease = self.held.pop(id_, None)
+        if lease is not None:
+            lease.lost = True
+            self.waiting.pop(id_, None)
+            metrics.LEASES_LOST.inc()
+
+    def exchanged(self) -> None:
+        """A round trip is over."""
+        self._changed.set()
+        if self._ready or self.exhausted:
+            self._on_leases()
+
+    def forget_known(self) -> None:
+        """Redis may not know any more what it knew."""
+        self.known = set()
+        self._known_before = set()
+
+    def _remember(self, url: str) -> None:
+        self.known.add(url)
+        if len(self.known) >= _KNOWN:
+            self._known_before, self.known = self.known, set()

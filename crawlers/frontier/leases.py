@@ -1,0 +1,63 @@
+"""What a worker holds: leases, and the children that their requests have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class NewRequest(NamedTuple):
+    """A request on its way into the frontier, as lua/enqueue.lua takes it."""
+
+    id: bytes
+    fingerprint: str
+    """As a signed decimal integer; '' for one that is not to be filtered."""
+    domain: str
+    """The budget that it is charged to."""
+    priority: int
+    data: bytes
+    seed: int
+    group: str
+    """What its page limit counts."""
+    limit: int
+    """Requests of the group per crawl; 0 is no limit."""
+    original: bytes = b""
+    """The fingerprint of one that is not to be filtered."""
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A request that this worker alone may fetch and settle."""
+
+    id: bytes
+    token: bytes
+    shard: int
+    domain: str
+    start_at: float
+    """On this worker's monotonic clock."""
+    delay: float
+    """Seconds between two requests to its domain."""
+    attempts: int
+    """Made before this one."""
+    data: bytes
+    request: Any = None
+    started: bool = False
+    ended: bool = False
+    lost: bool = False
+    """Redis gave it to somebody else: nothing of it counts any more."""
+    settled: bool = False
+    unconfirmed: int = 0
+    """Children whose write Redis has not confirmed."""
+    children: list[Child] = field(default_factory=list)
+    """Kept until the request is settled: a Redis that went back in time gets them again."""
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A new request, and the lease whose settlement waits for it."""
+
+    request: NewRequest
+    shard: int
+    parent: Lease | None
+    url: str = ""
+    """The key of a plain request in the memory of known URLs."""

@@ -1,0 +1,141 @@
+-- Shared by every script: it stands before each of them when they are loaded.
+--
+-- KEYS[1]  S = seine:{n}                  a shard: workers, and the domains' politeness; belongs to no crawl
+-- KEYS[2]  C = S:<spider>:<crawl>         one crawl's part of that shard
+--
+-- S:workers            zset   worker -> moment its lease of life ends (ms)
+-- S:worker:<w>         hash   crawl (its C), info, enqueued and settled (sequence numbers of its last batches), reply
+-- S:held:<w>           set    ids of the requests that it has leased
+-- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
+-- S:tick               string moment of the last heartbeat of anyone (ms)
+-- S:domain:<d>         hash   see FIELDS
+--
+-- C:meta               hash   state, arrivals, seen_depth, splits:<depth>
+-- C:counts             hash   the equation's terms, by reason where there is one; version
+-- C:ready              zset   domain -> moment it may be looked at (ms); parked domains are not in it
+-- C:queue:<d>          zset   id and request -> priority, then arrival
+-- C:leases             hash   id -> {token, worker, domain, score, request}
+-- C:delayed            zset   id -> moment it is due (ms)
+-- C:later              hash   id -> {domain, score, request}, of those
+-- C:tries              hash   id -> reasons of the failed attempts
+-- C:dead               hash   id -> {domain, score, request, moment, reasons}
+-- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
+-- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
+-- C:admitted           hash   group -> requests taken, where a page limit applies
+-- C:down               set    domains that this crawl gave up
+-- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
+-- C:done:<era>:<slot>  hash   id -> outcome letter, moment (s), attempts, reason; expires
+--
+-- An id is the 8 bytes of a request's fingerprint; 8 random ones for a request that must not be filtered.
+-- Every script reads the clock of Redis, and writes nothing before its arguments are known to be good.
+
+local S, C = KEYS[1], KEYS[2]
+local call = redis.call
+
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function count(term, by)
+  call('HINCRBY', C .. ':counts', term, by)
+end
+
+-- A domain's politeness. t: when the next request may start; s: the last real start; f: requests in flight;
+-- u: leased and not started, with a delay all by owner o; w: crawls that wait for it; d, c: delay (ms) and concurrency
+-- from settings, r: Crawl-delay (ms); x: slow-down factor; l, m: latency (ms), short and long average;
+-- circuit: q (open, half; closed when unset), e: failures in a row, n: times opened in a row, v: open until
+local FIELDS = {'t', 's', 'f', 'u', 'o', 'w', 'd', 'c', 'r', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}
+local TEXT = {o = true, w = true, q = true}
+local DOMAIN_TTL = 7 * 86400
+local domains = {}
+
+local function domain(name)
+  local known = domains[name]
+  if known then return known end
+  local values = call('HMGET', S .. ':domain:' .. name, unpack(FIELDS))
+  known = {}
+  for i, field in ipairs(FIELDS) do
+    if values[i] then known[field] = TEXT[field] and values[i] or tonumber(values[i]) end
+  end
+  domains[name] = known
+  return known
+end
+
+local function save_domains()
+  for name, fields in pairs(domains) do
+    if fields.changed then
+      local key, values, gone = S .. ':domain:' .. name, {}, {}
+      for _, field in ipairs(FIELDS) do
+        if fields[field] ~= nil then
+          values[#values + 1] = field
+          values[#values + 1] = fields[field]
+        else
+          gone[#gone + 1] = field
+        end
+      end
+      if #values > 0 then call('HSET', key, unpack(values)) end
+      if #gone > 0 then call('HDEL', key, unpack(gone)) end
+      call('EXPIRE', key, DOMAIN_TTL)
+    end
+  end
+end
+
+-- The crawls that wait for a domain look at it again at that moment.
+local function unpark(name, at)
+  local fields = domain(name)
+  if fields.w then
+    for crawl in string.gmatch(fields.w, '[^\n]+') do call('ZADD', crawl .. ':ready', at, name) end
+    fields.w, fields.changed = nil, true
+  end
+end
+
+local function free_slot(name)
+  local fields = domain(name)
+  fields.f = math.max(0, (fields.f or 0) - 1)
+  fields.changed = true
+  unpark(name, math.max(now, fields.t or 0))
+end
+
+local LOST = 'worker lost' -- the reason of an attempt that ended with its worker
+local CLOSEST = 0.9 -- of the delay: what a late start may be made good by
+
+local function delay_of(fields, default)
+  return math.floor(math.max(fields.d or default, fields.r or 0) * (fields.x or 1))
+end
+
+-- The leases of a domain with a delay that have not started are `number` fewer; the last one hands the domain on.
+local function fewer_unstarted(name, number, default_delay)
+  local fields = domain(name)
+  if not fields.u then return end
+  fields.u = fields.u - number
+  fields.changed = true
+  if fields.u <= 0 then
+    fields.u, fields.o = nil, nil
+    local last = fields.s and fields.s + delay_of(fields, default_delay) or now
+    fields.t = math.min(fields.t or now, last)
+    unpark(name, math.max(now, fields.t))
+  end
+end
+
+local function to_queue(crawl, name, score, id, request)
+  call('ZADD', crawl .. ':queue:' .. name, score, id .. request)
+  call('ZADD', crawl .. ':ready', 'NX', math.max(now, domain(name).t or 0), name)
+end
+
+local function bury(crawl, id, name, score, request, reasons, reason)
+  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons}))
+  call('HINCRBY', crawl .. ':counts', 'dead', 1)
+  call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
+end
+
+-- A member of a queue is an id and the request.
+local function id_and_request(member)
+  return string.sub(member, 1, 8), string.sub(member, 9)
+end
+
+local function tries_of(crawl, id)
+  local packed = call('HGET', crawl .. ':tries', id)
+  return packed and cmsgpack.unpack(packed) or {}
+end
+
+-- Of a lease row: {token, worker, domain, score, request}
+local TOKEN, WORKER, DOMAIN, SCORE, REQUEST = 1, 2, 3, 4, 5

@@ -1,0 +1,138 @@
+-- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:seen, C:split, C:queue, C:ready,
+-- C:admitted, S:worker:<w>, and reads S:domain.
+-- ARGV: worker, sequence number, msgpack {requests, duplicates, refused}
+--   requests: {id, fingerprint as integer, domain, priority, request, seed?, group, limit}; one that is not to be
+--     filtered has '' for the integer, and its fingerprint follows
+--   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
+-- Returns msgpack {added, duplicates, over a limit}; for a batch that was taken already, what was returned then;
+--   'gone' where the crawl takes none.
+local worker, sequence = ARGV[1], tonumber(ARGV[2])
+local batch = cmsgpack.unpack(ARGV[3])
+local requests, known_duplicates, refused = batch[1], batch[2], batch[3]
+
+local MOST_IN_A_NODE = 460 -- an intset holds 512 by default; only every fourth insertion looks
+local DEEPEST = 24
+local TWO = {}
+for i = 0, DEEPEST do TWO[i] = 2 ^ i end
+
+local me = S .. ':worker:' .. worker
+local last = call('HMGET', me, 'enqueued', 'reply')
+if last[1] and tonumber(last[1]) >= sequence then return last[2] end
+
+local meta = call('HMGET', C .. ':meta', 'state', 'arrivals', 'seen_depth', 'depth_first')
+if not meta[1] or meta[1] == 'complete' then return 'gone' end
+local arrivals, depth_first = tonumber(meta[2] or 0), meta[4] == '1'
+local seen_depth = tonumber(meta[3] or 0)
+
+for i, request in ipairs(requests) do
+  if type(request[1]) ~= 'string' or #request[1] ~= 8 or type(request[2]) ~= 'string' or type(request[3]) ~= 'string'
+    or type(request[4]) ~= 'number' or type(request[5]) ~= 'string' or type(request[8]) ~= 'number' then
+    return redis.error_reply('POISON ' .. i)
+  end
+end
+
+-- The low 24 bits of a fingerprint that is written as a signed decimal number.
+local function low_bits(decimal)
+  local negative = string.byte(decimal, 1) == 45
+  local digits = negative and string.sub(decimal, 2) or decimal
+  local high = tonumber(string.sub(digits, 1, -10)) or 0
+  local low = tonumber(string.sub(digits, -9))
+  local bits = ((high % TWO[24]) * 10144256 + low) % TWO[24] -- 10144256 is 10^9 modulo 2^24
+  return negative and (TWO[24] - bits) % TWO[24] or bits
+end
+
+local function node_key(node)
+  return C .. ':seen:' .. string.format('%d', node)
+end
+
+local function split(node, depth)
+  local here, there = {}, {}
+  for _, member in ipairs(call('SMEMBERS', node_key(node))) do
+    local side = low_bits(member) % TWO[depth + 1] >= TWO[depth] and there or here
+    side[#side + 1] = member
+  end
+  local index = node - TWO[depth]
+  call('DEL', node_key(node))
+  if #here > 0 then call('SADD', node_key(TWO[depth + 1] + index), unpack(here)) end
+  if #there > 0 then call('SADD', node_key(TWO[depth + 1] + TWO[depth] + index), unpack(there)) end
+  call('SETBIT', C .. ':split', node, 1)
+  if call('HINCRBY', C .. ':meta', 'splits:' .. depth, 1) == TWO[depth] then
+    seen_depth = depth + 1
+    call('HSET', C .. ':meta', 'seen_depth', seen_depth)
+  end
+end
+
+local function is_new(id, decimal)
+  local low, depth = struct.unpack('>I4', id, 5), seen_depth
+  local node = TWO[depth] + low % TWO[depth]
+  while depth < DEEPEST and call('GETBIT', C .. ':split', node) == 1 do
+    depth = depth + 1
+    node = TWO[depth] + low % TWO[depth]
+  end
+  local key = node_key(node)
+  if call('SADD', key, decimal) == 0 then return false end
+  if string.byte(id, 1) % 4 == 0 and depth < DEEPEST and call('SCARD', key) > MOST_IN_A_NODE then split(node, depth) end
+  return true
+end
+
+-- Whether the group's limit has room; takes one place.
+local function admit(group, limit)
+  if limit == 0 then return true end
+  if call('HINCRBY', C .. ':admitted', group, 1) <= limit then return true end
+  call('HINCRBY', C .. ':admitted', group, -1)
+  return false
+end
+
+local added, duplicates, over, seeds, taken = 0, known_duplicates, 0, 0, 0
+local queues = {}
+for _, request in ipairs(requests) do
+  local id, decimal, name, priority, body, seed, group, limit = unpack(request)
+  if decimal ~= '' and not is_new(id, decimal) then
+    duplicates = duplicates + 1
+  else
+    if decimal == '' then call('HSET', C .. ':copies', request[9], id) end
+    if seed == 1 then seeds = seeds + 1 end
+    taken = taken + 1
+    if admit(group, limit) then
+      arrivals = arrivals + 1
+      local queue = queues[name]
+      if not queue then
+        queue = {}
+        queues[name] = queue
+      end
+      -- Lower comes first: 17 bits of priority above 36 of arrival are exact in a double.
+      queue[#queue + 1] = -priority * 68719476736 + (depth_first and -arrivals or arrivals)
+      queue[#queue + 1] = id .. body
+      added = added + 1
+    else
+      over = over + 1
+    end
+  end
+end
+
+local MOST_ARGUMENTS = 4000
+for name, queue in pairs(queues) do
+  for first = 1, #queue, MOST_ARGUMENTS do
+    call('ZADD', C .. ':queue:' .. name, unpack(queue, first, math.min(#queue, first + MOST_ARGUMENTS - 1)))
+  end
+  call('ZADD', C .. ':ready', 'NX', math.max(now, tonumber(call('HGET', S .. ':domain:' .. name, 't') or 0)), name)
+end
+
+call('HSET', C .. ':meta', 'arrivals', arrivals)
+for reason, number in pairs(refused) do
+  count('filtered', number)
+  count('filtered:' .. reason, number)
+  taken = taken + number
+end
+if over > 0 then
+  count('filtered', over)
+  count('filtered:page limit', over)
+end
+if seeds > 0 then count('seeded', seeds) end
+if taken > seeds then count('discovered', taken - seeds) end
+if added > 0 then count('pending', added) end
+if duplicates > 0 then count('duplicates', duplicates) end
+count('version', 1)
+local reply = cmsgpack.pack({added, duplicates, over})
+call('HSET', me, 'enqueued', sequence, 'reply', reply)
+return reply

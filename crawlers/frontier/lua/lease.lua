@@ -1,0 +1,163 @@
+-- Leases requests to a worker, each with the moment it may start. Touches C:queue, C:ready, C:delayed, C:later,
+-- C:leases, C:counts, C:dead, S:domain, S:held, S:busy; reads C:down, C:tries.
+-- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
+--   turn, default delay (ms), default concurrency
+-- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
+--   leases: {id, milliseconds until its start, delay (ms), attempts, domain, request}
+local worker, token = ARGV[1], ARGV[2]
+local want, look, quantum = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local default_delay, default_concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
+local PART = 100 -- rows that one call takes off a queue without leasing them
+
+local state = call('HGET', C .. ':meta', 'state') or 'gone'
+local leases, ids, changed = {}, {}, false
+local rows = {}
+
+local function promote_delayed()
+  for _, id in ipairs(call('ZRANGEBYSCORE', C .. ':delayed', '-inf', now, 'LIMIT', 0, math.max(want, PART))) do
+    local row = cmsgpack.unpack(call('HGET', C .. ':later', id))
+    call('ZREM', C .. ':delayed', id)
+    call('HDEL', C .. ':later', id)
+    to_queue(C, row[1], row[2], id, row[3])
+    count('pending', 1)
+    changed = true
+  end
+end
+
+-- Takes rows off a domain's queue without fetching them.
+local function take_off(name, reason, dead)
+  local members = call('ZPOPMIN', C .. ':queue:' .. name, PART)
+  for i = 1, #members, 2 do
+    if dead then
+      local id, request = id_and_request(members[i])
+      local reasons = tries_of(C, id)
+      reasons[#reasons + 1] = reason
+      bury(C, id, name, tonumber(members[i + 1]), request, reasons, reason)
+      call('HDEL', C .. ':tries', id)
+    end
+  end
+  local number = #members / 2
+  if number == 0 then return end
+  count('pending', -number)
+  if not dead then
+    count('filtered', number)
+    count('filtered:' .. reason, number)
+  end
+  changed = true
+end
+
+local function park(name, fields)
+  call('ZREM', C .. ':ready', name)
+  if not fields.w then
+    fields.w = C
+  elseif not string.find('\n' .. fields.w .. '\n', '\n' .. C .. '\n', 1, true) then
+    fields.w = fields.w .. '\n' .. C
+  end
+  fields.changed = true
+end
+
+-- Leases some of a domain's queue.
+local function visit(name)
+  local fields, queue = domain(name), C .. ':queue:' .. name
+  local delay = delay_of(fields, default_delay)
+  local concurrency = fields.c or default_concurrency
+  if (fields.d or default_delay) == 0 and fields.x then concurrency = math.max(1, math.floor(concurrency / fields.x)) end
+  if fields.q == 'open' then
+    if call('SISMEMBER', C .. ':down', name) == 1 then
+      take_off(name, 'domain down', true)
+      if call('EXISTS', queue) == 0 then call('ZREM', C .. ':ready', name) end
+      return
+    end
+    if now < fields.v then
+      call('ZADD', C .. ':ready', fields.v, name)
+      return
+    end
+    fields.q, fields.changed = 'half', true
+  end
+  if fields.q == 'half' then concurrency = 1 end
+  local places = math.min(concurrency - (fields.f or 0), want - #leases, quantum)
+  if concurrency <= (fields.f or 0) then return park(name, fields) end
+  local start = math.max(now, fields.t or 0)
+  if delay > 0 then
+    if fields.u and fields.o ~= worker then return park(name, fields) end
+    if fields.s and not fields.u then start = math.max(start, math.ceil(fields.s + CLOSEST * delay)) end
+  end
+  if start > now + (delay > 0 and look or 0) then
+    call('ZADD', C .. ':ready', start, name)
+    return
+  end
+  -- Starts keep to a grid of delays; one that fell behind it, in going on, catches up by a tenth of a delay each time.
+  local grid = start
+  if delay > 0 then
+    places = math.min(places, math.floor((now + look - start) / delay) + 1)
+    if fields.s and fields.t and now <= fields.s + delay then grid = math.max(fields.t, start - delay) end
+  end
+  local members = call('ZPOPMIN', queue, places)
+  for i = 1, #members, 2 do
+    local id, request = id_and_request(members[i])
+    ids[#ids + 1] = id
+    rows[#rows + 1] = id
+    rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request})
+    leases[#leases + 1] = {id, start - now, delay, 0, name, request}
+    grid = grid + delay
+    start = math.max(grid, math.ceil(start + CLOSEST * delay))
+  end
+  local taken = #members / 2
+  fields.f = (fields.f or 0) + taken
+  fields.changed = true
+  if delay > 0 and taken > 0 then
+    fields.t, fields.u, fields.o = grid, (fields.u or 0) + taken, worker
+  end
+  if taken < places or call('EXISTS', queue) == 0 then
+    call('ZREM', C .. ':ready', name)
+  elseif fields.f >= concurrency then
+    park(name, fields)
+  else
+    call('ZADD', C .. ':ready', delay > 0 and start or now, name)
+  end
+end
+
+if state == 'running' then
+  promote_delayed()
+  local seen = -1
+  while #leases < want and #leases > seen do -- until a whole round adds nothing
+    seen = #leases
+    for _, name in ipairs(call('ZRANGEBYSCORE', C .. ':ready', '-inf', now + look, 'LIMIT', 0, want)) do
+      if #leases >= want then break end
+      visit(name)
+    end
+  end
+elseif state == 'cancelled' then
+  for _, id in ipairs(call('ZRANGE', C .. ':delayed', 0, PART - 1)) do
+    call('ZADD', C .. ':delayed', 0, id)
+  end
+  promote_delayed()
+  for _, name in ipairs(call('ZRANGE', C .. ':ready', 0, PART - 1)) do
+    take_off(name, 'cancelled')
+    if call('EXISTS', C .. ':queue:' .. name) == 0 then call('ZREM', C .. ':ready', name) end
+  end
+end
+
+if #ids > 0 then
+  call('HSET', C .. ':leases', unpack(rows))
+  call('SADD', S .. ':held:' .. worker, unpack(ids))
+  call('SADD', S .. ':busy:' .. worker, unpack(ids))
+  count('pending', -#ids)
+  changed = true
+  if call('EXISTS', C .. ':tries') == 1 then
+    local tried = call('HMGET', C .. ':tries', unpack(ids))
+    for i, packed in ipairs(tried) do
+      if packed then leases[i][4] = #cmsgpack.unpack(packed) end
+    end
+  end
+end
+save_domains()
+if changed then count('version', 1) end
+
+local totals = call('HMGET', C .. ':counts', 'pending', 'version')
+local open = tonumber(totals[1] or 0) + call('HLEN', C .. ':leases') + call('ZCARD', C .. ':delayed')
+local due, soonest = -1, call('ZRANGE', C .. ':ready', 0, 0, 'WITHSCORES')[2]
+local delayed = call('ZRANGE', C .. ':delayed', 0, 0, 'WITHSCORES')[2]
+if soonest then due = math.max(0, soonest - now) end
+if delayed then due = math.max(0, due < 0 and delayed - now or math.min(due, delayed - now)) end
+return cmsgpack.pack({state, open, tonumber(totals[2] or 0), due, leases})

@@ -1,0 +1,63 @@
+-- Returns the leases of workers whose heartbeat stopped, of whatever crawl. Touches S:workers, S:worker, S:held, S:busy,
+-- S:tick, S:domain, and of each crawl C:leases, C:queue, C:ready, C:tries, C:dead, C:counts.
+-- ARGV: milliseconds to live, most times that a request may be lost with its worker, default delay (ms),
+--   a worker to end now, or ''
+-- Returns the workers that were ended and the number of leases that they held.
+local ttl, most_losses, default_delay, gone = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+
+local function end_worker(worker)
+  local crawl = call('HGET', S .. ':worker:' .. worker, 'crawl')
+  local ids = call('SMEMBERS', S .. ':held:' .. worker)
+  local unstarted = {}
+  for _, id in ipairs(ids) do
+    local packed = call('HGET', crawl .. ':leases', id)
+    local row = packed and cmsgpack.unpack(packed)
+    if row and row[WORKER] == worker then
+      local name = row[DOMAIN]
+      call('HDEL', crawl .. ':leases', id)
+      if call('SISMEMBER', S .. ':busy:' .. worker, id) == 1 then free_slot(name) end
+      unstarted[name] = true
+      local tries, losses = tries_of(crawl, id), 0
+      tries[#tries + 1] = LOST
+      for _, why in ipairs(tries) do
+        if why == LOST then losses = losses + 1 end
+      end
+      if losses >= most_losses then
+        call('HDEL', crawl .. ':tries', id)
+        bury(crawl, id, name, row[SCORE], row[REQUEST], tries, LOST)
+      else
+        call('HSET', crawl .. ':tries', id, cmsgpack.pack(tries))
+        to_queue(crawl, name, row[SCORE], id, row[REQUEST])
+        call('HINCRBY', crawl .. ':counts', 'pending', 1)
+      end
+      call('HINCRBY', crawl .. ':counts', 'lost', 1)
+    end
+  end
+  for name in pairs(unstarted) do
+    local fields = domain(name)
+    if fields.o == worker then fewer_unstarted(name, fields.u, default_delay) end
+  end
+  if #ids > 0 then call('HINCRBY', crawl .. ':counts', 'version', 1) end
+  call('DEL', S .. ':held:' .. worker, S .. ':busy:' .. worker, S .. ':worker:' .. worker)
+  call('ZREM', S .. ':workers', worker)
+  return #ids
+end
+
+local ended, leases = 0, 0
+if gone ~= '' then
+  ended, leases = 1, end_worker(gone)
+else
+  -- After a silence Redis was away, not the workers: they get a moment to say that they live.
+  local tick = tonumber(call('GET', S .. ':tick') or now)
+  call('SET', S .. ':tick', now)
+  local expired = call('ZRANGEBYSCORE', S .. ':workers', '-inf', now)
+  for _, worker in ipairs(expired) do
+    if now - tick > ttl / 2 then
+      call('ZADD', S .. ':workers', now + math.min(ttl, 5000), worker)
+    else
+      ended, leases = ended + 1, leases + end_worker(worker)
+    end
+  end
+end
+save_domains()
+return {ended, leases}

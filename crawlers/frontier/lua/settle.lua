@@ -1,0 +1,180 @@
+-- What became of leases. Touches C:leases, C:counts, C:delayed, C:later, C:tries, C:dead, C:done, C:queue, C:ready,
+-- C:down, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
+-- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
+--   {'began', id, token, milliseconds since}                      its request was sent
+--   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
+--   {'settle', id, token, started?, outcome, reason}              delivered, expanded, redirected, empty, filtered, dead
+--   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
+--   {'release', id, token, started?}                              back to its place, as if it had not been leased
+--   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
+--   settings: {default delay (ms), failures that open a circuit, cool-down (ms), longest cool-down (ms),
+--     openings until a crawl gives a domain up, seconds that outcomes are kept}
+-- Returns msgpack {leases that were no longer this worker's, ids that ran out of attempts}; again for a resent batch.
+local worker, sequence = ARGV[1], tonumber(ARGV[2])
+local operations, settings = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
+local default_delay, failures_to_open, cool_down, longest_cool_down, most_openings, kept = unpack(settings)
+local CODES = {delivered = 'D', expanded = 'E', redirected = 'R', empty = 'M', filtered = 'F'}
+local SLOWEST = 16 -- times the delay
+
+local me = S .. ':worker:' .. worker
+if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.pack({0, {}}) end
+call('DEL', me .. ':') -- there is no such key: after a first deletion, a script may go on at maxmemory
+
+local rows, ids = {}, {}
+for _, operation in ipairs(operations) do
+  if operation[1] ~= 'delay' and rows[operation[2]] == nil then
+    ids[#ids + 1] = operation[2]
+    rows[operation[2]] = false
+  end
+end
+if #ids > 0 then
+  for i, packed in ipairs(call('HMGET', C .. ':leases', unpack(ids))) do
+    if packed then rows[ids[i]] = cmsgpack.unpack(packed) end
+  end
+end
+
+local counts, done, unheld, dead_ids = {}, {}, {}, {}
+local stale, has_tries = 0, call('EXISTS', C .. ':tries') == 1
+local depth = tonumber(call('HGET', C .. ':meta', 'seen_depth') or 0) + 2
+local era = C .. ':done:' .. string.format('%d', math.floor(now / (kept * 1000))) .. ':'
+
+local function add(term, by)
+  counts[term] = (counts[term] or 0) + by
+end
+
+-- The lease ends: its row, its place in its domain.
+local function let_go(id, row, started)
+  rows[id] = false
+  unheld[#unheld + 1] = id
+  if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
+  if started == 0 and domain(row[DOMAIN]).o == worker then fewer_unstarted(row[DOMAIN], 1, default_delay) end
+end
+
+local function remember(id, code, attempts, reason)
+  if kept <= 0 then return end
+  local slot = 2 ^ depth + struct.unpack('>I4', id, 5) % 2 ^ depth
+  local key = era .. string.format('%d', slot)
+  done[key] = done[key] or {}
+  table.insert(done[key], id)
+  table.insert(done[key], code .. string.format('%d', clock[1]) .. '|' .. attempts .. '|' .. reason)
+end
+
+local function open_circuit(fields, name)
+  fields.q, fields.e = 'open', 0
+  fields.n = (fields.n or 0) + 1
+  fields.v = now + math.min(longest_cool_down, cool_down * 2 ^ (fields.n - 1))
+  if fields.n >= most_openings then call('SADD', C .. ':down', name) end
+  call('ZADD', C .. ':ready', 'XX', fields.n >= most_openings and now or fields.v, name)
+end
+
+local function learn(name, latency, verdict, retry_after)
+  local fields = domain(name)
+  fields.changed = true
+  local slower = fields.x or 1
+  if verdict == 0 then
+    fields.e = nil
+    if fields.q then
+      fields.q, fields.n, fields.v = nil, nil, nil
+      unpark(name, now)
+    end
+    fields.l = math.floor((fields.l or latency) * 0.7 + latency * 0.3)
+    fields.m = math.floor((fields.m or latency) * 0.98 + latency * 0.02)
+    slower = fields.l > 3 * fields.m + 200 and slower * 1.25 or slower * 0.9
+  else
+    fields.e = (fields.e or 0) + 1
+    slower = slower * (verdict == 2 and 2 or 1.5)
+    if fields.q == 'half' or (not fields.q and fields.e >= failures_to_open) then open_circuit(fields, name) end
+  end
+  if retry_after > 0 then fields.t = math.max(fields.t or 0, now + retry_after) end
+  slower = math.min(SLOWEST, slower)
+  fields.x = slower > 1.05 and slower or nil
+end
+
+local act = {}
+
+function act.began(id, row, since)
+  local name = row[DOMAIN]
+  local fields = domain(name)
+  fields.s = math.max(fields.s or 0, now - since)
+  fields.t = math.max(fields.t or 0, fields.s)
+  fields.changed = true
+  if fields.o == worker then fewer_unstarted(name, 1, default_delay) end
+end
+
+function act.ended(id, row, latency, verdict, retry_after)
+  learn(row[DOMAIN], latency, verdict, retry_after)
+  if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
+end
+
+function act.settle(id, row, started, outcome, reason)
+  let_go(id, row, started)
+  local tries = has_tries and tries_of(C, id) or {}
+  if has_tries then call('HDEL', C .. ':tries', id) end
+  if outcome == 'dead' then
+    tries[#tries + 1] = reason
+    bury(C, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
+    return
+  end
+  add(outcome, 1)
+  if outcome == 'filtered' then add('filtered:' .. reason, 1) end
+  remember(id, CODES[outcome], #tries + 1, reason)
+end
+
+function act.retry(id, row, started, after, reason, most_attempts, request)
+  let_go(id, row, started)
+  local tries = tries_of(C, id)
+  tries[#tries + 1] = reason
+  local attempts = 0
+  for _, why in ipairs(tries) do
+    if why ~= LOST then attempts = attempts + 1 end
+  end
+  if request == '' then request = row[REQUEST] end
+  if attempts >= most_attempts then
+    call('HDEL', C .. ':tries', id)
+    bury(C, id, row[DOMAIN], row[SCORE], request, tries, reason)
+    dead_ids[#dead_ids + 1] = id
+    return
+  end
+  has_tries = true
+  call('HSET', C .. ':tries', id, cmsgpack.pack(tries))
+  call('ZADD', C .. ':delayed', now + after, id)
+  call('HSET', C .. ':later', id, cmsgpack.pack({row[DOMAIN], row[SCORE], request}))
+  add('retried', 1)
+end
+
+function act.release(id, row, started)
+  let_go(id, row, started)
+  to_queue(C, row[DOMAIN], row[SCORE], id, row[REQUEST])
+  add('pending', 1)
+end
+
+for _, operation in ipairs(operations) do
+  local what, id, token = operation[1], operation[2], operation[3]
+  if what == 'delay' then
+    local fields = domain(id)
+    fields.r = token > 0 and token or nil
+    fields.changed = true
+  else
+    local row = rows[id]
+    if row and row[TOKEN] == token then
+      act[what](id, row, unpack(operation, 4))
+    elseif what == 'settle' or what == 'retry' or what == 'release' then
+      stale = stale + 1
+    end
+  end
+end
+
+if #unheld > 0 then
+  call('HDEL', C .. ':leases', unpack(unheld))
+  call('SREM', S .. ':held:' .. worker, unpack(unheld))
+end
+for key, pairs_of in pairs(done) do
+  call('HSET', key, unpack(pairs_of))
+  call('EXPIRE', key, 2 * kept)
+end
+if stale > 0 then add('stale', stale) end
+add('version', 1)
+for term, by in pairs(counts) do count(term, by) end
+save_domains()
+call('HSET', me, 'settled', sequence)
+return cmsgpack.pack({stale, dead_ids})

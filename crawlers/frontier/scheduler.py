@@ -1,0 +1,338 @@
+"""The frontier as a Scrapy scheduler: the engine enqueues and asks for requests, and never waits for Redis.
+
+A request that the engine took is a lease. RequestOutcomes, which sees the end of every request, says what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from scrapy import Request, signals
+from scrapy.core.scheduler import BaseScheduler
+from scrapy.exceptions import CloseSpider
+from scrapy.http import Response
+from scrapy.utils.defer import deferred_from_coro
+from scrapy.utils.request import RequestFingerprinter
+
+from crawlers.budgets import budget_of, site_of
+from crawlers.frontier.codec import RequestCodec, Unstorable
+from crawlers.frontier.connection import Servers
+from crawlers.frontier.control import Control
+from crawlers.frontier.crawls import Definition
+from crawlers.frontier.frontier import Frontier
+from crawlers.frontier.keys import Keys
+from crawlers.frontier.leases import Lease, NewRequest
+from crawlers.frontier.options import FrontierOptions
+from crawlers.frontier.retrying import RetryPolicy, retry_after
+from crawlers.frontier.seeding import Seeding
+from crawlers.logs import bind_process
+from crawlers.outcomes import CURRENT, RequestRecord
+
+if TYPE_CHECKING:
+    from scrapy import Spider
+    from scrapy.crawler import Crawler
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+log = structlog.get_logger("seine.frontier")
+
+_PRIORITIES = 2**16 - 1
+"""Priorities beyond this, either way, are as this one."""
+_WATCH = 1.0
+"""Seconds between two looks at the crawl's state when nothing happens."""
+
+
+class FrontierScheduler(BaseScheduler):
+    """Joins the crawl, hands out its leases, and takes what the spider finds into the frontier."""
+
+    def __init__(self, crawler: Crawler):
+        self._crawler = crawler
+        settings = crawler.settings
+        self._options = FrontierOptions.from_settings(settings)
+        self._servers = Servers.from_settings(settings)
+        self._policy = RetryPolicy(settings)
+        self._longest_wait = settings.getfloat("RETRY_AFTER_LONGEST")
+        self._longest_crawl_delay = settings.getfloat("CRAWL_DELAY_LONGEST")
+        self._leases: dict[Request, Lease] = {}
+        self._ending: str | None = None
+        """Why this worker ends, once the crawl has nothing more for it."""
+        self._tasks: list[asyncio.Task[None]] = []
+        fingerprinter = crawler.request_fingerprinter
+        assert fingerprinter is not None
+        self._fingerprint = fingerprinter.fingerprint
+        self._is_plain_fingerprint = type(fingerprinter) is RequestFingerprinter
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        scheduler = cls(crawler)
+        crawler.signals.connect(scheduler._spider_idle, signal=signals.spider_idle)
+        crawler.signals.connect(scheduler._robots_parsed, signal=signals.robots_parsed)
+        return scheduler
+
+    # --- Life
+
+    def open(self, spider: Spider) -> Deferred[None]:
+        return deferred_from_coro(self._open(spider))
+
+    async def _open(self, spider: Spider) -> None:
+        settings = self._crawler.settings
+        self._spider = spider
+        self._codec = RequestCodec(spider)
+        self._keys = Keys(settings["FRONTIER_NAMESPACE"], spider.name, settings.getint("FRONTIER_SHARDS"))
+        self.control = Control(self._servers, self._keys)
+        crawls = await self.control.open()
+        definition = _definition(spider)
+        depth_first = settings["FRONTIER_ORDER"] == "depth"
+        name = settings.get("FRONTIER_CRAWL_ID") or ""
+        crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
+        log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
+        await self._join(crawl)
+        assert self._crawler.engine is not None
+        engine, slot = self._crawler.engine, self._crawler.engine._slot
+        assert slot is not None
+        engine._start = None  # the frontier seeds the crawl, once for all workers
+        close = slot.close
+
+        async def drain_and_close() -> None:
+            self.frontier.drain()
+            self._tasks.append(asyncio.create_task(self._give_up_in_time()))
+            await close()
+
+        slot.close = drain_and_close  # type: ignore[method-assign]
+        self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
+        self._tasks += [asyncio.create_task(self._seed()), asyncio.create_task(self._watch())]
+
+    async def _join(self, crawl: str) -> None:
+        """Work on `crawl` from now on."""
+        settings = self._crawler.settings
+        self._spider.crawl_id = crawl  # type: ignore[attr-defined]
+        bind_process(crawl_id=crawl)
+        self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
+        self.frontier.may_lease = self._has_room
+        connections = await self.control.connect()
+        await self._tell_limits(connections)
+        await self.frontier.open(connections)
+
+    async def _tell_limits(self, connections: list[Any]) -> None:
+        """The limits of the sites' budgets become the fleet's."""
+        targets = getattr(self._spider, "targets", None)
+        for site in targets.sites.values() if targets else ():
+            for budget in [site.name] if site.limits.shared else site.domains:
+                number = self._keys.shard_of(budget)
+                key = f"{self._keys.shard(number)}:domain:{budget}"
+                for field, value in (("d", site.limits.delay), ("c", site.limits.concurrency)):
+                    if value is None:
+                        await connections[number].one("HDEL", key, field)
+                    else:
+                        await connections[number].one("HSET", key, field, round(value * (1000 if field == "d" else 1)))
+
+    def close(self, reason: str) -> Deferred[None]:
+        return deferred_from_coro(self._close())
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if not hasattr(self, "frontier"):
+            return
+        if not await self.frontier.close(self._options.drain_seconds):
+            held = len(self.frontier.held)
+            log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
+        await self.control.close()
+
+    async def _give_up_in_time(self) -> None:
+        """A closing worker's downloads may last; past the grace period their requests are somebody else's."""
+        await asyncio.sleep(self._options.drain_seconds)
+        assert self._crawler.engine is not None
+        slot = self._crawler.engine._slot
+        assert slot is not None
+        log.warning("grace period over: unfinished requests return", requests=len(slot.inprogress))
+        for lease in list(self._leases.values()):
+            if not lease.settled:
+                self.frontier.release(lease)
+        for request in list(slot.inprogress):
+            slot.remove_request(request)
+
+    # --- Seeding and the end
+
+    async def _seed(self) -> None:
+        try:
+            await self._seeding.run(self.frontier)
+        except Exception:
+            log.exception("seeding failed")
+            assert self._crawler.engine is not None
+            await self._crawler.engine.close_spider_async(reason="start_error")
+
+    async def _watch(self) -> None:
+        """End this worker when the crawl is complete, drained or gone."""
+        while self._ending is None:
+            await self.frontier.changed(_WATCH)
+            states = self.frontier.states
+            if "gone" in states:
+                self._ending = "crawl gone"
+            elif states == {"complete"}:
+                self._ending = "finished"
+            elif "draining" in states and not self.frontier.held and self.frontier.quiet:
+                self._ending = "drained"
+            elif self.frontier.exhausted:
+                await self._try_to_complete()
+        self._wake()
+
+    async def _try_to_complete(self) -> None:
+        keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
+        if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
+            self._ending = "cancelled" if "cancelled" in self.frontier.states else "finished"
+        else:
+            await asyncio.sleep(0.05)
+
+    def _spider_idle(self) -> None:
+        if self._ending not in (None, "finished"):
+            raise CloseSpider(self._ending)
+
+    def _wake(self) -> None:
+        engine = self._crawler.engine
+        if engine is not None and engine.running and engine._slot is not None and engine._slot.closing is None:
+            engine._slot.nextcall.schedule()
+
+    def _has_room(self) -> bool:
+        return True
+
+    # --- What the engine asks
+
+    def has_pending_requests(self) -> bool:
+        return self._ending is None
+
+    def next_request(self) -> Request | None:
+        while lease := self.frontier.take():
+            try:
+                request = self._codec.decode(lease.data)
+            except Unstorable as error:
+                log.error("corrupt request", error=str(error), domain=lease.domain)
+                self.frontier.settle(lease, "dead", "corrupt request")
+                continue
+            if lease.attempts:
+                request.meta["retry_times"] = lease.attempts
+            self._leases[request] = lease
+            assert self._crawler.engine is not None
+            self._crawler.engine.downloader.keep_distance(lease.domain, request.url, lease.delay)  # type: ignore[attr-defined]
+            return request
+        return None
+
+    def enqueue_request(self, request: Request) -> bool:
+        """False for a request that is known, or cannot be stored. It never raises: that would lose the parent."""
+        record = CURRENT.get()
+        parent = record.lease if record is not None else None
+        try:
+            return self._enqueue(request, record, parent)
+        except Unstorable as error:
+            log.error("request cannot be stored", error=str(error))
+        except Exception:
+            log.exception("request refused", url=request.url)
+        if parent is not None and record is not None:
+            record.error = "unstorable request"
+        self.frontier.refuse("unstorable")
+        return False
+
+    def _enqueue(self, request: Request, record: RequestRecord | None, parent: Lease | None) -> bool:
+        if record is not None and parent is not None and record.successor is request:
+            if request.url in request.meta.get("redirect_urls", ()):
+                return False
+            if self._fingerprint(request) == self._fingerprint(record.request):
+                record.rescheduled = self._codec.encode(request)
+                return True
+        is_seed = bool(request.meta.get("is_start_request"))
+        is_filtered = is_seed or not request.dont_filter
+        is_plain = is_filtered and request.method == "GET" and not request.body and self._is_plain_fingerprint
+        if is_plain and self.frontier.is_known(request.url):
+            return False
+        fingerprint = self._fingerprint(request)[:8]
+        site = site_of(request, self._spider)
+        priority = max(-_PRIORITIES, min(_PRIORITIES, request.priority))
+        new = NewRequest(
+            fingerprint if is_filtered else secrets.token_bytes(8),
+            str(int.from_bytes(fingerprint, "big", signed=True)) if is_filtered else "",
+            budget_of(request, self._spider),
+            priority,
+            self._codec.encode(request),
+            int(is_seed),
+            site.name if site else "",
+            self._share(site) if site else 0,
+            b"" if is_filtered else fingerprint,
+        )
+        self.frontier.enqueue(new, parent, request.url if is_plain else "")
+        return True
+
+    def _share(self, site: Any) -> int:
+        """A shard's share of a site's page limit: all of it, but where the site's domains lie in several."""
+        if not site.limits.pages:
+            return 0
+        budgets = [site.name] if site.limits.shared else site.domains
+        return -(-site.limits.pages // len({self._keys.shard_of(budget) for budget in budgets}))
+
+    # --- What the downloader tells
+
+    def lease_of(self, request: Request) -> Lease | None:
+        """The lease that the engine's `request` is."""
+        return self._leases.get(request)
+
+    def began(self, request: Request) -> None:
+        """A request of a domain with a delay was sent."""
+        if (lease := self._leases.get(request)) is not None:
+            self.frontier.began(lease)
+
+    def ended(self, lease: Lease, latency: float, verdict: int, wait: float) -> None:
+        """A download is over: its domain has a place again, and its health is known better."""
+        if not lease.settled:
+            self.frontier.ended(lease, latency, verdict, wait)
+
+    def _robots_parsed(self, robotparser: Any, request: Request) -> None:
+        rules = getattr(robotparser, "rp", None)
+        if rules is None or not hasattr(rules, "crawl_delay"):
+            return
+        agent = self._crawler.settings["ROBOTSTXT_USER_AGENT"] or self._crawler.settings["USER_AGENT"]
+        seconds = min(float(rules.crawl_delay(agent) or 0), self._longest_crawl_delay)
+        budget = budget_of(request, self._spider)
+        self.frontier.crawl_delay(budget, seconds)
+        lease = self._leases.get(request)
+        if seconds and lease is not None and lease.delay < seconds:
+            assert self._crawler.engine is not None
+            self._crawler.engine.downloader.keep_distance(budget, request.url, seconds)  # type: ignore[attr-defined]
+
+    # --- What RequestOutcomes tells
+
+    def retries(self, result: Response | Failure | Request, request: Request) -> str | None:
+        """Why this result is not the request's last; it is then not worked on."""
+        lease = self._leases.get(request)
+        if lease is None or lease.settled:
+            return None
+        reason = self._policy.reason(result, request)
+        most = request.meta.get("max_retry_times")
+        allowed = self._options.most_attempts if most is None else int(most) + 1
+        return reason if reason and lease.attempts + 1 < min(allowed, self._options.most_attempts) else None
+
+    def finished(self, request: Request, record: RequestRecord, outcome: str, reason: str, result: Any) -> None:
+        """The request was worked on to its end, its items acknowledged."""
+        lease = self._leases.pop(request, None)
+        if lease is None or lease.settled:
+            return
+        for why, count in record.middlewares.items():
+            self.frontier.refuse(why, count)
+        if outcome == "pending":
+            self.frontier.release(lease)
+        elif outcome == "retried":
+            wait = retry_after(result, self._longest_wait)
+            self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+        else:
+            self.frontier.settle(lease, outcome, reason)
+
+
+def _definition(spider: Spider) -> Definition:
+    """What the crawl is about, from the spider's targets; of another spider, its name."""
+    targets = getattr(spider, "targets", None)
+    if targets is None:
+        return Definition(source=spider.name)
+    if targets.urls:
+        return Definition(urls=targets.urls, follow=targets.follow)
+    return Definition(sites=tuple(sorted(targets.sites)))

@@ -24,6 +24,8 @@ class RequestRecord:
     """Requests that came as far as the scheduler."""
     dropped: int = 0
     """Those of them that the scheduler did not take, as it has had them before."""
+    known: int = 0
+    """Links that were not made requests, as the frontier has them."""
     yielded: int = 0
     """Requests that the callback made."""
     middlewares: Counter[str] = field(default_factory=Counter)
@@ -57,7 +59,7 @@ class RequestRecord:
             return "filtered", "item"
         if self.fates:
             return "delivered", ""
-        if self.children or self.refused or self.middlewares:
+        if self.children or self.known or self.refused or self.middlewares:
             return "expanded", ""
         return ("filtered", self.filtered) if self.filtered else ("empty", "")
 
@@ -78,6 +80,12 @@ def note_refused_child(reason: str) -> None:
     """A link of the response is not followed."""
     if (record := CURRENT.get()) is not None:
         record.refused[reason] += 1
+
+
+def note_known_child() -> None:
+    """A link of the response needs no request: the frontier has it."""
+    if (record := CURRENT.get()) is not None:
+        record.known += 1
 
 
 def note_dropped_child(reason: str) -> None:

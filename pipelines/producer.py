@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from confluent_kafka import Producer as Client
 
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, SeineError
+from crawlers.sink_load import SinkLoad
 from pipelines.kafka_config import client_config
 
 if TYPE_CHECKING:
@@ -63,10 +65,17 @@ class Producer:
 
     _shared: ClassVar[WeakKeyDictionary[Crawler, Producer]] = WeakKeyDictionary()
 
-    def __init__(self, config: dict[str, Any], drain_seconds: float, closing: Callable[[], bool] = lambda: False):
+    def __init__(
+        self,
+        config: dict[str, Any],
+        drain_seconds: float,
+        closing: Callable[[], bool] = lambda: False,
+        load: SinkLoad | None = None,
+    ):
         self._config = config
         self._drain_seconds = drain_seconds
         self._closing = closing
+        self._load = load or SinkLoad(sys.maxsize, sys.maxsize)
         self._client = self._new_client()
         self._alone: Client | None = None
         self._retired: deque[Client] = deque()
@@ -83,7 +92,8 @@ class Producer:
         if crawler not in cls._shared:
             settings = crawler.settings
             config = producer_config(settings)
-            cls._shared[crawler] = cls(config, settings.getfloat("KAFKA_DRAIN_TIMEOUT"), lambda: _is_closing(crawler))
+            drain_seconds = settings.getfloat("KAFKA_DRAIN_TIMEOUT")
+            cls._shared[crawler] = cls(config, drain_seconds, lambda: _is_closing(crawler), SinkLoad.of(crawler))
         return cls._shared[crawler]  # type: ignore[return-value]
 
     async def send(self, record: Record) -> None:
@@ -93,7 +103,7 @@ class Producer:
         """
         started = time.monotonic()
         client, attempt = self._client, 0
-        with metrics.RECORDS_IN_FLIGHT.track_inprogress():
+        with metrics.RECORDS_IN_FLIGHT.track_inprogress(), self._load.track(len(record.value)):
             while error := await self._try(client, record):
                 attempt += 1
                 metrics.DELIVERY_RETRIES.labels(error.name()).inc()

@@ -147,7 +147,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, Any]:
-    event: dict[str, Any] = {"url": request.url, "items": record.fates.total(), "links": record.children}
+    event: dict[str, Any] = {"url": request.url, "items": record.fates.total(), "links": record.children + record.known}
     if isinstance(result, Response):
         event |= {"status": result.status, "bytes": len(result.body)}
     elif isinstance(result, Failure):

@@ -31,6 +31,8 @@ class FrontierOptions:
     wait_replicas: int = 0
     wait_milliseconds: int = 1000
     drain_seconds: float = 25.0
+    crawl_pages: int = 0
+    """Requests of a crawl at most, 0 is no limit; each of several shards takes its share."""
     batch: int = 400
     """Operations of one call to Redis."""
     linger: float = 0.005
@@ -55,6 +57,7 @@ class FrontierOptions:
             breaker_openings=settings.getint("BREAKER_OPENINGS"),
             outcome_seconds=settings.getint("FRONTIER_OUTCOME_SECONDS"),
             wait_replicas=settings.getint("FRONTIER_WAIT_REPLICAS"),
+            crawl_pages=settings.getint("FRONTIER_CRAWL_PAGES"),
             drain_seconds=settings.getfloat("FRONTIER_DRAIN_SECONDS"),
         )
 

@@ -30,6 +30,7 @@ from crawlers.frontier.retrying import RetryPolicy, retry_after
 from crawlers.frontier.seeding import Seeding
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.sink_load import SinkLoad
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -54,8 +55,10 @@ class FrontierScheduler(BaseScheduler):
         self._options = FrontierOptions.from_settings(settings)
         self._servers = Servers.from_settings(settings)
         self._policy = RetryPolicy(settings)
+        self._domain_pages = settings.getint("FRONTIER_DOMAIN_PAGES")
         self._longest_wait = settings.getfloat("RETRY_AFTER_LONGEST")
         self._longest_crawl_delay = settings.getfloat("CRAWL_DELAY_LONGEST")
+        self._load = SinkLoad.of(crawler)
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
@@ -111,7 +114,9 @@ class FrontierScheduler(BaseScheduler):
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
-        self.frontier.may_lease = self._has_room
+        self.frontier.may_lease = self._load.has_room
+        if hasattr(self._spider, "is_known"):
+            self._spider.is_known = self.frontier.is_known
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
@@ -196,9 +201,6 @@ class FrontierScheduler(BaseScheduler):
         if engine is not None and engine.running and engine._slot is not None and engine._slot.closing is None:
             engine._slot.nextcall.schedule()
 
-    def _has_room(self) -> bool:
-        return True
-
     # --- What the engine asks
 
     def has_pending_requests(self) -> bool:
@@ -248,28 +250,30 @@ class FrontierScheduler(BaseScheduler):
         if is_plain and self.frontier.is_known(request.url):
             return False
         fingerprint = self._fingerprint(request)[:8]
-        site = site_of(request, self._spider)
+        budget = budget_of(request, self._spider)
+        group, limit = self._page_limit(request, budget)
         priority = max(-_PRIORITIES, min(_PRIORITIES, request.priority))
         new = NewRequest(
             fingerprint if is_filtered else secrets.token_bytes(8),
             str(int.from_bytes(fingerprint, "big", signed=True)) if is_filtered else "",
-            budget_of(request, self._spider),
+            budget,
             priority,
             self._codec.encode(request),
             int(is_seed),
-            site.name if site else "",
-            self._share(site) if site else 0,
+            group,
+            limit,
             b"" if is_filtered else fingerprint,
         )
         self.frontier.enqueue(new, parent, request.url if is_plain else "")
         return True
 
-    def _share(self, site: Any) -> int:
-        """A shard's share of a site's page limit: all of it, but where the site's domains lie in several."""
-        if not site.limits.pages:
-            return 0
+    def _page_limit(self, request: Request, budget: str) -> tuple[str, int]:
+        """(what is counted, how many): of the site, whose domains' shards take a share each, or of the domain."""
+        site = site_of(request, self._spider)
+        if site is None or not site.limits.pages:
+            return budget, self._domain_pages
         budgets = [site.name] if site.limits.shared else site.domains
-        return -(-site.limits.pages // len({self._keys.shard_of(budget) for budget in budgets}))
+        return site.name, -(-site.limits.pages // len({self._keys.shard_of(name) for name in budgets}))
 
     # --- What the downloader tells
 

@@ -59,6 +59,7 @@ class Session:
         self._worker = frontier.worker
         self._shard = frontier.keys.shard(number)
         self._crawl = frontier.keys.crawl(number, frontier.crawl)
+        self._share = -(-self._options.crawl_pages // frontier.keys.shards)
         self._settings = msgpack.packb(_script_settings(self._options))
         self._settling: list[tuple[Any, ...]] = []
         self._enqueuing: list[Child] = []
@@ -287,7 +288,7 @@ class Session:
 
     def _enqueue_command(self) -> Command:
         duplicates, refused = self._enqueuing_counts
-        batch = [[child.request for child in self._enqueuing], duplicates, refused]
+        batch = [[child.request for child in self._enqueuing], duplicates, refused, self._share]
         packed = msgpack.packb(batch, use_bin_type=False)
         return self._script("enqueue", self._worker, self._enqueue_sequence, packed)
 

@@ -14,7 +14,7 @@ from crawlers.extraction import Extraction, extract
 from crawlers.items import Product
 from crawlers.lineage import Lineage, crawl_id_of
 from crawlers.links import absolute
-from crawlers.outcomes import note_filtered, note_refused_child
+from crawlers.outcomes import note_filtered, note_known_child, note_refused_child
 from crawlers.sitemaps import NotASitemap, read_sitemap
 from crawlers.targets import Targets, read_targets
 
@@ -48,6 +48,8 @@ class ProductSpider(Spider):
         self.targets = targets
         self.sites = targets.sites if targets.follow else {}
         self._decisions: dict[str, Callable[[str], bool]] = {}
+        self.is_known: Callable[[str], bool] = lambda url: False
+        """Whether a request for a URL is certainly not new; the frontier's to say."""
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
@@ -128,6 +130,8 @@ class ProductSpider(Spider):
                 continue
             if site.limits.depth and depth >= site.limits.depth:
                 note_refused_child("depth")
+            elif self.is_known(url):
+                note_known_child()
             else:
                 yield self._request(url, site)
 

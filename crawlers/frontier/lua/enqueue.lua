@@ -1,6 +1,6 @@
 -- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:seen, C:split, C:queue, C:ready,
 -- C:admitted, S:worker:<w>, and reads S:domain.
--- ARGV: worker, sequence number, msgpack {requests, duplicates, refused}
+-- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
 --   requests: {id, fingerprint as integer, domain, priority, request, seed?, group, limit}; one that is not to be
 --     filtered has '' for the integer, and its fingerprint follows
 --   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
@@ -8,7 +8,7 @@
 --   'gone' where the crawl takes none.
 local worker, sequence = ARGV[1], tonumber(ARGV[2])
 local batch = cmsgpack.unpack(ARGV[3])
-local requests, known_duplicates, refused = batch[1], batch[2], batch[3]
+local requests, known_duplicates, refused, crawl_limit = batch[1], batch[2], batch[3], batch[4] or 0
 
 local MOST_IN_A_NODE = 460 -- an intset holds 512 by default; only every fourth insertion looks
 local DEEPEST = 24
@@ -75,11 +75,18 @@ local function is_new(id, decimal)
   return true
 end
 
--- Whether the group's limit has room; takes one place.
-local function admit(group, limit)
+-- Whether a limit has room; takes one place.
+local function has_room(group, limit)
   if limit == 0 then return true end
   if call('HINCRBY', C .. ':admitted', group, 1) <= limit then return true end
   call('HINCRBY', C .. ':admitted', group, -1)
+  return false
+end
+
+local function admit(group, limit)
+  if not has_room(group, limit) then return false end
+  if has_room('', crawl_limit) then return true end
+  if limit > 0 then call('HINCRBY', C .. ':admitted', group, -1) end
   return false
 end
 

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 def crawl_id_of(crawler: Crawler) -> str:
     """The crawl's id: FRONTIER_CRAWL_ID, or one made of the time; every log line carries it.
 
-    A frontier gives the spider the id of the crawl that it joins.
+    With a frontier it is that of the crawl which the worker joins, '' until then.
     """
-    crawl_id = str(crawler.settings.get("FRONTIER_CRAWL_ID") or fresh_crawl_id())
+    crawl_id = crawler.settings.get("FRONTIER_CRAWL_ID")
+    if not crawl_id and crawler.settings.getbool("FRONTIER_ENABLED"):
+        return ""
+    crawl_id = str(crawl_id or fresh_crawl_id())
     bind_process(crawl_id=crawl_id)
     return crawl_id
 

@@ -56,6 +56,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sitemaps: tuple[str, ...] = ()
     """URLs of sitemaps, sitemap indexes (gzipped or not) or robots.txt files that name them."""
     enabled: bool = True
+    interval: float = 0.0
+    """Seconds from one crawl of the site to the next, for workers that wait; 0 is only when asked."""
     identity: Identity = "url"
     locale: str | None = None
     """BCP 47 tag for pages that state none."""
@@ -185,6 +187,8 @@ def _check(site: Site, source: _Source) -> None:
         raise source.error("name", f"name is {site.name!r}, expected the file's stem {source.path.stem!r}")
     _check_domains(site, source)
     _check_addresses(site, source)
+    if not 0 <= site.interval < _INT_LIMIT:
+        raise source.error("interval", f"interval = {site.interval}: expected a number of at least 0")
     if site.locale is not None and not _LOCALE.fullmatch(site.locale):
         raise source.error("locale", f"locale is {site.locale!r}, expected a BCP 47 tag, as en-US")
     if site.currency is not None and site.currency not in CURRENCIES:

@@ -145,6 +145,12 @@ class Crawls:
         found = await self._registry.one("ZREVRANGE", f"{self.keys.registry}:crawls", 0, most - 1)
         return [name.decode() for name in found]
 
+    async def running(self) -> list[tuple[str, str]]:
+        """(name, definition as JSON) of the open crawls that are running."""
+        names = await self._registry.one("HVALS", f"{self.keys.registry}:open")
+        described = [(name.decode(), await self.describe(name.decode())) for name in names]
+        return [(name, fields["definition"]) for name, fields in described if fields.get("state") == "running"]
+
     async def last_opened(self) -> dict[str, float]:
         """When a crawl of each site was last opened, in seconds since the epoch."""
         flat = await self._registry.one("HGETALL", f"{self.keys.registry}:sites")

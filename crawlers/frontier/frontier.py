@@ -60,6 +60,8 @@ class Frontier:
         self.may_lease: Callable[[], bool] = lambda: True
         """Whether what comes after (the sink) has room."""
         self.draining = False
+        self.is_over = False
+        """Whether the crawl refused new requests, as it was complete."""
         self.known: set[str] = set()
         self._known_before: set[str] = set()
         self._on_leases = on_leases
@@ -131,6 +133,11 @@ class Frontier:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
+
+    async def all_confirmed(self) -> None:
+        """Return when Redis has every new request that was added so far."""
+        while self.backlog:
+            await self.changed(0.5)
 
     # --- Requests
 
@@ -275,7 +282,7 @@ class Frontier:
 
     def confirmed(self, child: Child) -> None:
         """Redis has a new request."""
-        if child.url:
+        if child.url and not self.is_over:
             self._remember(child.url)
         parent = child.parent
         if parent is not None:

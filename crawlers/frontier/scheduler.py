@@ -26,13 +26,17 @@ from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease, NewRequest
 from crawlers.frontier.options import FrontierOptions
+from crawlers.frontier.pushes import PushedUrls
 from crawlers.frontier.retrying import RetryPolicy, retry_after
 from crawlers.frontier.seeding import Seeding
+from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.sink_load import SinkLoad
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from twisted.internet.defer import Deferred
@@ -44,6 +48,10 @@ _PRIORITIES = 2**16 - 1
 """Priorities beyond this, either way, are as this one."""
 _WATCH = 1.0
 """Seconds between two looks at the crawl's state when nothing happens."""
+_LOOK = 0.5
+"""Seconds between two looks for pushed URLs."""
+_PAUSE = 0.05
+"""Seconds until a crawl that was not complete is asked again."""
 
 
 class FrontierScheduler(BaseScheduler):
@@ -71,6 +79,7 @@ class FrontierScheduler(BaseScheduler):
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         scheduler = cls(crawler)
+        crawler.signals.connect(scheduler._engine_started, signal=signals.engine_started)
         crawler.signals.connect(scheduler._spider_idle, signal=signals.spider_idle)
         crawler.signals.connect(scheduler._robots_parsed, signal=signals.robots_parsed)
         return scheduler
@@ -92,7 +101,9 @@ class FrontierScheduler(BaseScheduler):
         name = settings.get("FRONTIER_CRAWL_ID") or ""
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
-        await self._join(crawl)
+        await self._join(crawl, definition)
+        worker = self.frontier.worker
+        self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
         assert self._crawler.engine is not None
         engine, slot = self._crawler.engine, self._crawler.engine._slot
         assert slot is not None
@@ -101,16 +112,26 @@ class FrontierScheduler(BaseScheduler):
 
         async def drain_and_close() -> None:
             self.frontier.drain()
-            self._tasks.append(asyncio.create_task(self._give_up_in_time()))
+            self._start(self._give_up_in_time())
             await close()
 
         slot.close = drain_and_close  # type: ignore[method-assign]
-        self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
-        self._tasks += [asyncio.create_task(self._seed()), asyncio.create_task(self._watch())]
 
-    async def _join(self, crawl: str) -> None:
+    def _engine_started(self) -> None:
+        """Seed, and watch; from here on the engine takes requests."""
+        self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
+        self._start(self._seed())
+        self._start(self._take_pushed())
+        self._start(self._watch())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""
         settings = self._crawler.settings
+        if hasattr(self._spider, "seeded_sites"):
+            self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
@@ -145,6 +166,7 @@ class FrontierScheduler(BaseScheduler):
         if not await self.frontier.close(self._options.drain_seconds):
             held = len(self.frontier.held)
             log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
+        await self._pushed.close()
         await self.control.close()
 
     async def _give_up_in_time(self) -> None:
@@ -170,36 +192,72 @@ class FrontierScheduler(BaseScheduler):
             assert self._crawler.engine is not None
             await self._crawler.engine.close_spider_async(reason="start_error")
 
+    async def _take_pushed(self) -> None:
+        """Pushed URLs become seeds; they leave their list when the frontier has them."""
+        request_for = getattr(self._spider, "request_for", Request)
+        while True:
+            if self.frontier.states != {"running"} or not self._is_running():
+                await asyncio.sleep(_LOOK)
+                continue
+            requests = await self._pushed.claim(request_for)
+            for request in requests:
+                request.meta["is_start_request"] = True
+                self._crawler.engine.crawl(request)  # type: ignore[union-attr]
+            await self.frontier.all_confirmed()
+            if self.frontier.is_over:
+                await self._pushed.give_back()
+            elif requests:
+                await self._pushed.done()
+            if not requests:
+                await asyncio.sleep(_LOOK)
+
     async def _watch(self) -> None:
-        """End this worker when the crawl is complete, drained or gone."""
+        """End this worker, or begin with the next crawl, when the crawl is complete, drained or gone."""
         while self._ending is None:
             await self.frontier.changed(_WATCH)
-            states = self.frontier.states
-            if "gone" in states:
-                self._ending = "crawl gone"
-            elif states == {"complete"}:
-                self._ending = "finished"
-            elif "draining" in states and not self.frontier.held and self.frontier.quiet:
-                self._ending = "drained"
-            elif self.frontier.exhausted:
-                await self._try_to_complete()
+            ending = await self._find_ending()
+            if ending == "finished" and self._crawler.settings.getbool("FRONTIER_WAIT"):
+                await self._begin_next()
+            else:
+                self._ending = ending
         self._wake()
 
-    async def _try_to_complete(self) -> None:
+    async def _find_ending(self) -> str | None:
+        states = self.frontier.states
+        if "gone" in states:
+            return "crawl gone"
+        if states == {"complete"}:
+            return "finished"
+        if "draining" in states and not self.frontier.held and self.frontier.quiet:
+            return "drained"
+        if not self.frontier.exhausted or not await self._pushed.is_empty():
+            return None
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
         if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
-            self._ending = "cancelled" if "cancelled" in self.frontier.states else "finished"
-        else:
-            await asyncio.sleep(0.05)
+            return "cancelled" if "cancelled" in states else "finished"
+        await asyncio.sleep(_PAUSE)
+        return None
+
+    async def _begin_next(self) -> None:
+        log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
+        await self.frontier.close(self._options.drain_seconds)
+        targets = getattr(self._spider, "targets", None)
+        crawl, definition = await NextCrawl(self.control, self._pushed, targets.sites if targets else {}).wait()
+        log.info("next crawl", crawl=crawl, definition=definition.text)
+        await self._join(crawl, definition)
+        self._start(self._seed())
 
     def _spider_idle(self) -> None:
         if self._ending not in (None, "finished"):
             raise CloseSpider(self._ending)
 
-    def _wake(self) -> None:
+    def _is_running(self) -> bool:
         engine = self._crawler.engine
-        if engine is not None and engine.running and engine._slot is not None and engine._slot.closing is None:
-            engine._slot.nextcall.schedule()
+        return engine is not None and engine.running and engine._slot is not None and engine._slot.closing is None
+
+    def _wake(self) -> None:
+        if self._is_running():
+            self._crawler.engine._slot.nextcall.schedule()  # type: ignore[union-attr]
 
     # --- What the engine asks
 

@@ -59,9 +59,9 @@ class Seeding:
                 else:
                     engine.scraper._start_itemproc_nowait(seed)
                 if frontier.backlog >= _BACKLOG:
-                    await _confirmed(frontier)
+                    await frontier.all_confirmed()
                     await self._tell(frontier, "reached", number)
-            await _confirmed(frontier)
+            await frontier.all_confirmed()
             await self._tell(frontier, "done")
         finally:
             keeping.cancel()
@@ -77,11 +77,6 @@ class Seeding:
             lambda crawls: crawls.seeding(frontier.crawl, frontier.worker, action, number)
         )
         return reply
-
-
-async def _confirmed(frontier: Frontier) -> None:
-    while frontier.backlog:
-        await frontier.changed(0.5)
 
 
 def _is_stable(spider: Any) -> bool:

@@ -300,6 +300,7 @@ class Session:
             return
         if reply == b"gone":
             log.error("the crawl is over: requests are not taken", requests=len(self._enqueuing))
+            self._frontier.is_over = True
         else:
             added, duplicates, over = msgpack.unpackb(reply)
             self._frontier.counted(added, duplicates, over)

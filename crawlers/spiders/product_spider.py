@@ -48,6 +48,8 @@ class ProductSpider(Spider):
         self.targets = targets
         self.sites = targets.sites if targets.follow else {}
         self._decisions: dict[str, Callable[[str], bool]] = {}
+        self.seeded_sites: frozenset[str] | None = None
+        """The sites whose seeds the next `start()` yields; None is all."""
         self.is_known: Callable[[str], bool] = lambda url: False
         """Whether a request for a URL is certainly not new; the frontier's to say."""
 
@@ -66,14 +68,20 @@ class ProductSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         for url in self.targets.urls:
-            yield self._request(url, self.targets.site_of(url))
+            yield self.request_for(url)
         if self.targets.urls:
             return
-        for site in self.sites.values():
+        for name, site in self.sites.items():
+            if self.seeded_sites is not None and name not in self.seeded_sites:
+                continue
             for url in site.sitemaps:
                 yield self._request(url, site, callback=self.parse_sitemap, priority=1)
             for url in site.seeds:
                 yield self._request(url, site)
+
+    def request_for(self, url: str) -> Request:
+        """The request for a URL that was given, not found."""
+        return self._request(url, self.targets.site_of(url))
 
     def parse_sitemap(self, response: Response) -> Iterator[Request]:
         """Requests for what a sitemap lists and its site wants."""

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
+from tests.servers.redis import RedisServer
 from tests.support import Seine, free_ports
 
 
@@ -28,6 +29,13 @@ def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def kafka_env(kafka_stack: Stack) -> dict[str, str]:
     """The environment variables that point Seine at them."""
     return {name: value for name, value in kafka_stack.env().items() if name.startswith(("KAFKA_", "SCHEMA_"))}
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis that keeps nothing on disk. Tests share it, each with a namespace of its own."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +63,7 @@ def sites(tmp_path: Path) -> Path:
 @pytest.fixture
 def offline(tmp_path: Path, sites: Path) -> Seine:
     """Seine with nothing configured but its sites' folder: no Kafka, no registry."""
-    return Seine(tmp_path, {"SITES_DIR": str(sites), "DOWNLOAD_DELAY": "0"})
+    return Seine(tmp_path, {"SITES_DIR": str(sites), "DOWNLOAD_DELAY": "0", "REDIS_URL": ""})
 
 
 @pytest.fixture

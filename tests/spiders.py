@@ -1,0 +1,81 @@
+"""Spiders for tests of the frontier; `-s SPIDER_MODULES=tests.spiders` makes them known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from scrapy import Request, Spider
+from scrapy.exceptions import CloseSpider, DropItem
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+from pipelines.producer import Undelivered
+
+
+class Pipeline:
+    """Does to an item what it asks for."""
+
+    def process_item(self, item: dict[str, Any]) -> dict[str, Any]:
+        match item["fate"]:
+            case "dropped":
+                raise DropItem("as asked")
+            case "broken":
+                raise ValueError("as asked")
+            case "undelivered":
+                raise Undelivered("as asked")
+        return item
+
+
+class Replacing:
+    """A downloader middleware that puts another request in a request's place."""
+
+    def process_request(self, request: Request) -> Request | None:
+        if "instead" in request.meta and not request.meta.get("replaced"):
+            return request.replace(url=request.meta["instead"], meta={**request.meta, "replaced": True})
+        return None
+
+
+class PathSpider(Spider):
+    """Starts at `-a url=`; the path of a page says what its callback does."""
+
+    name = "path_spider"
+
+    def __init__(self, url: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.start_url = url
+        self.crawl_id = ""
+
+    async def start(self) -> AsyncIterator[Request]:
+        yield Request(self.start_url, self.parse, errback=self.failed)
+
+    def parse(self, response: Response) -> Any:
+        for link in response.css("a::attr(href)").getall():
+            yield self.request(response.urljoin(link))
+        what = response.url.rpartition("/")[2].partition("-")[0]
+        if what == "error":
+            raise RuntimeError("as asked")
+        if what == "again":
+            again = response.meta.get("again", 0)
+            if again < 2:
+                yield response.request.replace(dont_filter=True, meta={"again": again + 1})
+        if what == "close":
+            raise CloseSpider("as asked")
+        if what == "item":
+            yield {"fate": response.url.rpartition("-")[2]}
+        if what == "unstorable":
+            yield Request(response.urljoin("/lambda"), callback=lambda response: None)
+
+    def request(self, url: str) -> Request:
+        if "instead" in url:
+            return Request(url, self.parse, errback=self.failed, meta={"instead": url.replace("instead", "place")})
+        if "saved" in url:
+            return Request(url, self.parse, errback=self.save)
+        return Request(url, self.parse, errback=self.failed)
+
+    def failed(self, failure: Failure) -> None:
+        """Nothing is left to do."""
+
+    def save(self, failure: Failure) -> Any:
+        """An errback that makes something of a failure."""
+        yield {"fate": "saved"}

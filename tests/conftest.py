@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
+from tests.fleet import FrontierSeine
 from tests.servers.redis import RedisServer
+from tests.servers.web import WebServer
 from tests.support import Seine, free_ports
 
 
@@ -72,3 +75,23 @@ def seine(offline: Seine, kafka_env: dict[str, str]) -> Seine:
     topic = f"products-{secrets.token_hex(4)}"
     names = {"KAFKA_TOPIC_PRODUCTS": topic, "KAFKA_TOPIC_DEAD_LETTERS": f"{topic}.dlq"}
     return Seine(offline.folder, {**offline.env, **kafka_env, **names})
+
+
+@pytest.fixture
+def fleet(offline: Seine, redis_server: RedisServer) -> FrontierSeine:
+    env = {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
+    return FrontierSeine(offline.folder, {**offline.env, **env}, redis_server.client())
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[..., WebServer]]:
+    """Starts servers that end with the test."""
+    servers: list[WebServer] = []
+
+    def start(pages: dict[str, Any]) -> WebServer:
+        servers.append(WebServer(pages).__enter__())
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)

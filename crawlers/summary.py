@@ -23,6 +23,8 @@ class CrawlSummary:
     reasons: dict[str, int]
     """Of dead and filtered requests, and of dead and dropped items: `dead/http 404` and so on."""
     destination: str
+    fleet: dict[str, int]
+    """With a frontier: the crawl's requests by outcome, of all workers; else empty."""
 
     @classmethod
     def of(cls, crawler: Any) -> Self:
@@ -37,6 +39,7 @@ class CrawlSummary:
             outcomes=_below(stats, "outcomes/"),
             fates={name: count for name, count in _below(stats, "items/").items() if name != "scraped"},
             reasons=_reasons(stats),
+            fleet=_below(stats, "frontier/"),
             destination=f"topic {topic} at {servers}" if servers else feeds or _NOWHERE,
         )
 
@@ -50,7 +53,8 @@ class CrawlSummary:
         """Whether the crawl cannot be called a success: cut short, something undelivered, or nothing but failures."""
         if self.reason not in _GOOD_ENDINGS or self.outcomes.get("pending"):
             return True
-        return self.reason == "finished" and not any(self.outcomes.get(name) for name in _GOOD)
+        outcomes = self.fleet or self.outcomes
+        return self.reason == "finished" and not any(outcomes.get(name) for name in _GOOD)
 
     def print(self) -> None:
         """Write the summary to stderr, which leaves stdout to `-O -`."""
@@ -62,6 +66,8 @@ class CrawlSummary:
             f"  products  {products}: {_listed(self.fates)}",
             f"  records   {self.destination}",
         ]
+        if self.fleet:
+            lines.insert(1, f"  crawl     {sum(self.fleet.values())}: {_listed(self.fleet)}, by all workers")
         if self.reasons:
             lines.append(f"  reasons   {_listed(self.reasons)}")
         print("\n".join(lines), file=sys.stderr)

@@ -73,9 +73,14 @@ class Totals:
         return self.term("pending") + self.leased + self.delayed
 
     @property
+    def right_side(self) -> dict[str, int]:
+        """The terms of the right side."""
+        return {**{name: self.term(name) for name in _TERMS}, "delayed": self.delayed, "leased": self.leased}
+
+    @property
     def accounted(self) -> int:
-        """The right side."""
-        return sum(self.term(name) for name in _TERMS) + self.leased + self.delayed
+        """The right side's sum."""
+        return sum(self.right_side.values())
 
     @property
     def balanced(self) -> bool:

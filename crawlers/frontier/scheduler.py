@@ -50,6 +50,8 @@ _WATCH = 1.0
 """Seconds between two looks at the crawl's state when nothing happens."""
 _LOOK = 0.5
 """Seconds between two looks for pushed URLs."""
+_SUMMING_UP = 5.0
+"""Seconds that a closing worker gives Redis to tell the crawl's totals."""
 _PAUSE = 0.05
 """Seconds until a crawl that was not complete is asked again."""
 
@@ -166,8 +168,21 @@ class FrontierScheduler(BaseScheduler):
         if not await self.frontier.close(self._options.drain_seconds):
             held = len(self.frontier.held)
             log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
+        await self._sum_up()
         await self._pushed.close()
         await self.control.close()
+
+    async def _sum_up(self) -> None:
+        """Leave the crawl's outcomes, of all workers, to the summary."""
+        try:
+            async with asyncio.timeout(_SUMMING_UP):
+                totals = await self.control.ask(lambda crawls: crawls.totals(self.frontier.crawl))
+        except TimeoutError:
+            return
+        assert self._crawler.stats is not None
+        for term, number in totals.right_side.items():
+            if number:
+                self._crawler.stats.set_value(f"frontier/{term}", number)
 
     async def _give_up_in_time(self) -> None:
         """A closing worker's downloads may last; past the grace period their requests are somebody else's."""

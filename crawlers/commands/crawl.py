@@ -43,6 +43,8 @@ class Command(ScrapyCrawl):
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         self.crawler_process.start()
         self._raise_failure(task)
+        if error := crawler.stats.get_value("startup_error"):
+            _refuse(error)
         summary = CrawlSummary.of(crawler)
         summary.print()
         self.exitcode = int(summary.failed)

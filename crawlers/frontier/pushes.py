@@ -60,9 +60,11 @@ class PushedUrls:
         await self._ask("return")
 
     async def is_empty(self) -> bool:
-        """Whether nothing is pushed."""
+        """Whether nothing is pushed, and nothing that was is still on its way into the frontier."""
         count = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD"}[self._kind]
-        return not await self._command((count, self.key))
+        return not await self._command((count, self.key)) and not await self._command(
+            ("ZCARD", f"{{{self.key}}}:claims")
+        )
 
     async def close(self) -> None:
         """Drop the connection."""

@@ -18,6 +18,7 @@ from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.request import RequestFingerprinter
 
 from crawlers.budgets import budget_of, site_of
+from crawlers.exceptions import SeineError
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.control import Control
@@ -89,7 +90,17 @@ class FrontierScheduler(BaseScheduler):
     # --- Life
 
     def open(self, spider: Spider) -> Deferred[None]:
-        return deferred_from_coro(self._open(spider))
+        assert self._crawler.engine is not None
+        self._crawler.engine._start = None  # the frontier seeds the crawl, once for all workers
+        return deferred_from_coro(self._open_or_end(spider))
+
+    async def _open_or_end(self, spider: Spider) -> None:
+        """Where there is no start, end at once: raised here, an error would meet an engine that is half open."""
+        try:
+            await self._open(spider)
+        except SeineError as error:
+            self._ending = "start_error"
+            self._crawler.stats.set_value("startup_error", error)  # type: ignore[union-attr]
 
     async def _open(self, spider: Spider) -> None:
         settings = self._crawler.settings
@@ -107,9 +118,8 @@ class FrontierScheduler(BaseScheduler):
         worker = self.frontier.worker
         self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
         assert self._crawler.engine is not None
-        engine, slot = self._crawler.engine, self._crawler.engine._slot
+        slot = self._crawler.engine._slot
         assert slot is not None
-        engine._start = None  # the frontier seeds the crawl, once for all workers
         close = slot.close
 
         async def drain_and_close() -> None:
@@ -121,6 +131,8 @@ class FrontierScheduler(BaseScheduler):
 
     def _engine_started(self) -> None:
         """Seed, and watch; from here on the engine takes requests."""
+        if self._ending is not None:
+            return
         self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
         self._start(self._seed())
         self._start(self._take_pushed())
@@ -163,7 +175,7 @@ class FrontierScheduler(BaseScheduler):
     async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        if not hasattr(self, "frontier"):
+        if self._ending is not None:
             return
         if not await self.frontier.close(self._options.drain_seconds):
             held = len(self.frontier.held)
@@ -280,7 +292,7 @@ class FrontierScheduler(BaseScheduler):
         return self._ending is None
 
     def next_request(self) -> Request | None:
-        while lease := self.frontier.take():
+        while self._ending is None and (lease := self.frontier.take()):
             try:
                 request = self._codec.decode(lease.data)
             except Unstorable as error:

@@ -31,6 +31,9 @@ log = structlog.get_logger("seine.frontier")
 
 _KNOWN = 65_536
 """URLs that are remembered as known to Redis, in each of two generations."""
+_AHEAD = 0.1
+"""Seconds of work that are leased ahead of the free places."""
+_LEAST_AHEAD = 2
 _EARLY = 0.0005
 """Seconds: a timer may fire that much before its time."""
 
@@ -59,6 +62,9 @@ class Frontier:
         """Settlements that wait for their children to be confirmed, by id."""
         self.may_lease: Callable[[], bool] = lambda: True
         """Whether what comes after (the sink) has room."""
+        self.free_places: Callable[[], int] = lambda: options.prefetch
+        """How many requests could be started now; little more than that is leased."""
+        self._taken, self._takes_per_second, self._paced_at = 0, 0.0, monotonic()
         self.draining = False
         self.is_over = False
         """Whether the crawl refused new requests, as it was complete."""
@@ -178,8 +184,10 @@ class Frontier:
             if not self.is_alive:
                 return None
             heapq.heappop(self._ready)
-            if len(self._ready) * 2 <= self.options.prefetch:
-                self._session(lease).wake()
+            self._taken += 1
+            session = self._session(lease)
+            if self.wanted(session):
+                session.wake()
             return lease
         return None
 
@@ -269,8 +277,18 @@ class Frontier:
         """How many leases to ask this session's shard for."""
         if self.draining or session.state not in ("running", "cancelled") or not self.may_lease():
             return 0
-        room = self.options.prefetch - len(self._ready)
-        return -(-room // len(self.sessions)) if room * 2 >= self.options.prefetch else 0
+        target = min(self.options.prefetch, self.free_places() + max(_LEAST_AHEAD, round(self._pace() * _AHEAD)))
+        room = target - len(self._ready)
+        return -(-room // len(self.sessions)) if room * 2 >= target else 0
+
+    def _pace(self) -> float:
+        """Leases taken per second, lately."""
+        elapsed = monotonic() - self._paced_at
+        if elapsed >= _AHEAD:
+            self._paced_at = monotonic()
+            self._takes_per_second = (self._takes_per_second + self._taken / elapsed) / 2
+            self._taken = 0
+        return self._takes_per_second
 
     def add(self, lease: Lease) -> None:
         """A new lease has arrived."""

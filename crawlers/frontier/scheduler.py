@@ -150,6 +150,7 @@ class FrontierScheduler(BaseScheduler):
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
         self.frontier.may_lease = self._load.has_room
+        self.frontier.free_places = self._free_places
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
         connections = await self.control.connect()
@@ -277,6 +278,11 @@ class FrontierScheduler(BaseScheduler):
     def _spider_idle(self) -> None:
         if self._ending not in (None, "finished"):
             raise CloseSpider(self._ending)
+
+    def _free_places(self) -> int:
+        downloader = self._crawler.engine.downloader  # type: ignore[union-attr]
+        most = downloader.total_concurrency or self._options.prefetch
+        return max(0, most - len(downloader.active))
 
     def _is_running(self) -> bool:
         engine = self._crawler.engine

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from crawlers import metrics
 from crawlers.frontier.connection import AWAY, Connection, Servers
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.frontier")
 
-_FULL = ("OOM", "MISCONF", "NOREPLICAS")
-"""Redis answers and takes no writes."""
+_FULL = ("OOM", "maxmemory", "MISCONF", "NOREPLICAS", "Not enough good replicas", "disk")
+"""In an error of a Redis that answers and takes no writes; redis-py leaves some codes out of its messages."""
+_NOT_MASTER = ("READONLY", "read only replica")
+"""In an error of a server that was the master."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.01, 0.25
 """Seconds between two calls for leases that found nothing."""
 _LONGEST_BACKOFF = 1.0
@@ -261,7 +263,7 @@ class Session:
             if self._trouble is None:  # not Redis but the batch is at fault: take it apart
                 self._apart(self._settling)
             return
-        stale, _ = msgpack.unpackb(reply)
+        stale, _ = msgpack.unpackb(reply, raw=True)
         metrics.LEASES_STALE.inc(stale)
         for operation in self._settling:
             if operation[0] in _ENDINGS:
@@ -374,14 +376,14 @@ class Session:
     def _is_refused(self, reply: Any, script: str) -> bool:
         """Whether `reply` is an error. Raises it where a new connection is the way out."""
         if not isinstance(reply, Exception):
-            if script == "enqueue" and self._trouble is not None:
+            if script in ("enqueue", "lease") and self._trouble is not None:
                 self._better()
             return False
         text = str(reply)
-        if any(sign in text for sign in _FULL):
+        if isinstance(reply, OutOfMemoryError) or any(sign in text for sign in _FULL):
             self._worse(text)
             self._last_exchange = monotonic() + _LONGEST_BACKOFF
-        elif isinstance(reply, ResponseError) and (text.startswith("POISON") or "script" in text.lower()):
+        elif text.startswith("POISON") or ("user_script" in text and not any(sign in text for sign in _NOT_MASTER)):
             log.error("script failed", script=script, error=text)
         else:
             raise reply

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.asyncio import ConnectionPool, RedisCluster, Sentinel
+import redis
+from redis.asyncio import Sentinel
+from redis.asyncio.connection import Connection as PlainConnection
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import RedisError
+from scrapy_redis.connection import get_redis_from_settings
 
 from crawlers.exceptions import StartupError, UserError
 from crawlers.frontier import scripts
@@ -22,6 +27,13 @@ if TYPE_CHECKING:
 
 AWAY = (RedisError, OSError, asyncio.TimeoutError, EOFError)
 """What a lost, refused or silent connection raises."""
+_ENDPOINT = ("host", "port", "db", "username", "password", "path")
+_OF_THE_MASTER = ("host", "port", "db", "username", "password", "connection_class")
+_KINDS = {
+    redis.Connection: PlainConnection,
+    redis.SSLConnection: SSLConnection,
+    redis.UnixDomainSocketConnection: UnixDomainSocketConnection,
+}
 
 
 class Connection:
@@ -63,17 +75,21 @@ class Servers:
     """Where Redis is, from settings."""
 
     def __init__(self, options: dict[str, Any], url: str | None, sentinels: str, master: str, *, cluster: bool):
-        self._options = options
-        self._url = url
+        self._options = {**parse_url(url), **options} if url else options  # type: ignore[no-untyped-call]
         self._sentinels = [_host_port(part) for part in sentinels.split(",") if part.strip()]
         self._master = master
         self._cluster = cluster
+        self._nodes: list[tuple[str, int]] = []
+        """The Cluster's masters, as last seen."""
 
     @classmethod
     def from_settings(cls, settings: Any) -> Self:
-        """The servers of REDIS_URL, or of REDIS_SENTINELS and REDIS_SENTINEL_MASTER, with REDIS_PARAMS."""
+        """The servers of REDIS_URL or scrapy-redis's REDIS_HOST, or of REDIS_SENTINELS with those credentials."""
+        client = get_redis_from_settings(settings)
+        given = client.connection_pool.connection_kwargs
         options = {
-            **settings.getdict("REDIS_PARAMS"),
+            **{name: value for name, value in given.items() if name in _ENDPOINT or name.startswith("ssl")},
+            "connection_class": _KINDS[client.connection_pool.connection_class],
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
             "socket_timeout": settings.getfloat("REDIS_TIMEOUT"),
@@ -81,10 +97,9 @@ class Servers:
             "decode_responses": False,
             "health_check_interval": 0,
         }
-        options.pop("redis_cls", None)
         return cls(
             options,
-            settings.get("REDIS_URL"),
+            None,
             ",".join(settings.getlist("REDIS_SENTINELS")),
             settings["REDIS_SENTINEL_MASTER"],
             cluster=settings.getbool("REDIS_CLUSTER"),
@@ -92,9 +107,7 @@ class Servers:
 
     async def connect(self, key: str) -> Connection:
         """A new connection to the server that holds `key`. Raises one of AWAY."""
-        raw = (await self._pool(key)).make_connection()
-        await raw.connect()
-        connection = Connection(raw, "")
+        connection = Connection(await self._master_of(key), "")
         try:
             replies = await connection.call(("INFO", "server"), ("ROLE",), *scripts.load())
         except BaseException:
@@ -115,29 +128,59 @@ class Servers:
         """Where Redis is, without credentials."""
         if self._sentinels:
             return f"{self._master} of the Sentinels {','.join(f'{host}:{port}' for host, port in self._sentinels)}"
-        return without_password(self._url or "redis://localhost:6379")
+        if "path" in self._options:
+            return f"unix://{self._options['path']}"
+        scheme = "rediss" if self._options.get("connection_class") is SSLConnection else "redis"
+        return f"{scheme}://{self._options['host']}:{self._options['port']}/{self._options.get('db', 0)}"
 
-    async def _pool(self, key: str) -> ConnectionPool:
+    async def _raw(self, host: str | None = None, port: int | None = None) -> AbstractConnection:
+        """A connection to that server, or to the one that was configured."""
+        options = dict(self._options)
+        kind = options.pop("connection_class", PlainConnection)
+        if host is not None:
+            options |= {"host": host, "port": port}
+        raw: AbstractConnection = kind(**options)
+        await raw.connect()
+        return raw
+
+    async def _master_of(self, key: str) -> AbstractConnection:
+        """A connection to the server that takes writes of `key`."""
         if self._sentinels:
-            plain = {name: value for name, value in self._options.items() if name not in ("username", "password", "db")}
-            sentinel = Sentinel(self._sentinels, **plain)  # type: ignore[no-untyped-call]
-            host, port = await sentinel.discover_master(self._master)  # type: ignore[no-untyped-call]
+            return await self._raw(*await self._watched_master())
+        if self._cluster:
+            return await self._raw(*await self._owner_of(key))
+        return await self._raw()
+
+    async def _watched_master(self) -> tuple[str, int]:
+        plain = {name: value for name, value in self._options.items() if name not in _OF_THE_MASTER}
+        if self._options.get("connection_class") is SSLConnection:
+            plain["ssl"] = True
+        sentinel = Sentinel(self._sentinels, **plain)  # type: ignore[no-untyped-call]
+        try:
+            found: tuple[str, int] = await sentinel.discover_master(self._master)  # type: ignore[no-untyped-call]
+            return found
+        finally:
             for client in sentinel.sentinels:
                 await client.aclose()
-            return ConnectionPool(host=host, port=port, **self._options)
-        if not self._cluster:
-            return ConnectionPool.from_url(self._url or "redis://localhost:6379", **self._options)
-        options = {name: value for name, value in self._options.items() if name not in ("retry", "db")}
-        cluster = RedisCluster.from_url(self._url or "", **options)
-        try:
-            await cluster.initialize()
-            node = cluster.get_node_from_key(key)
-            assert node is not None
-            pool = ConnectionPool.from_url(self._url or "", **self._options)
-            pool.connection_kwargs |= {"host": node.host, "port": node.port}
-            return pool
-        finally:
-            await cluster.aclose()
+
+    async def _owner_of(self, key: str) -> tuple[str, int]:
+        """The Cluster's master of the key's slot, by the first known node that answers."""
+        slot, error = key_slot(key.encode()), None
+        for node in (*self._nodes, (None, None)):
+            try:
+                connection = Connection(await self._raw(*node), "")
+                ranges = await connection.one("CLUSTER", "SLOTS")
+                await connection.close()
+            except AWAY as reason:
+                error = reason
+                continue
+            masters = [(first, last, (master[0].decode(), master[1])) for first, last, master, *_ in ranges]
+            self._nodes = list(dict.fromkeys(master for _, _, master in masters))
+            for first, last, master in masters:
+                if first <= slot <= last:
+                    return master
+            error = RedisError(f"no node has slot {slot}")
+        raise error or RedisError("no node answers")
 
 
 async def connect_at_start(servers: Servers, key: str) -> Connection:
@@ -147,12 +190,6 @@ async def connect_at_start(servers: Servers, key: str) -> Connection:
     except (*AWAY, ValueError) as error:
         why = str(error) or type(error).__name__
         raise StartupError(f"REDIS_URL: Redis at {servers.describe()} cannot be used: {why}") from None
-
-
-def without_password(url: str) -> str:
-    """`url` with its credentials hidden."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _host_port(text: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 from collections import deque
 from time import monotonic
@@ -34,8 +35,9 @@ log = structlog.get_logger("seine.frontier")
 
 _FULL = ("OOM", "maxmemory", "MISCONF", "NOREPLICAS", "Not enough good replicas", "disk")
 """In an error of a Redis that answers and takes no writes; redis-py leaves some codes out of its messages."""
-_NOT_MASTER = ("READONLY", "read only replica")
-"""In an error of a server that was the master."""
+_OF_THE_BATCH = re.compile(r"^POISON |(?<!@)user_script:\d+: ")
+"""An error that what was sent has caused: a script refused it, or Lua failed on it. Any other one (of a replica, of a
+right that is missing, of a server that forgot the scripts) says nothing about the batch, which is kept."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.01, 0.25
 """Seconds between two calls for leases that found nothing."""
 _LONGEST_BACKOFF = 1.0
@@ -72,6 +74,8 @@ class Session:
         self._last_exchange = self._lease_at = 0.0
         self._poll = _SHORTEST_POLL
         self._trouble: str | None = None
+        self._is_safe = True
+        """Whether the last exchange's writes reached as many replicas as they must."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -120,6 +124,9 @@ class Session:
                 return
             except AWAY as error:
                 self._worse(str(error) or type(error).__name__)
+            except Exception as error:  # a mistake of ours must not end this task unseen
+                log.exception("frontier session failed", shard=self.number)
+                self._worse(repr(error))
             finally:
                 if connection is not None:
                     await connection.close()
@@ -197,12 +204,13 @@ class Session:
             self._settle_sequence += bool(self._settling)
         if self._settling:
             ask(self._settle_command(), self._settled)
-        if not self._enqueuing:
+        if not self._enqueuing and self._enqueuing_counts == (0, {}):
             self._next_arrivals()
         if self._enqueuing or self._enqueuing_counts != (0, {}):
             ask(self._enqueue_command(), self._enqueued)
+        waits = bool(self._options.wait_replicas and (self._settling or self._enqueuing))
         token = b""
-        want = self._frontier.wanted(self)
+        want = 0 if waits and not self._is_safe else self._frontier.wanted(self)
         if want > 0 and (commands or monotonic() >= self._lease_at):
             token = secrets.token_bytes(8)
             ask(self._lease_command(token, want), lambda reply: self._leased(token, reply))
@@ -212,16 +220,25 @@ class Session:
             ask(self._reap(""), self._reaped)
         if not commands:
             return
-        replicas = self._options.wait_replicas
-        if replicas and (self._settling or self._enqueuing):
-            commands.append(("WAIT", replicas, self._options.wait_milliseconds))
+        if waits:
+            commands.append(("WAIT", self._options.wait_replicas, self._options.wait_milliseconds))
         replies = await connection.call(*commands)
-        if len(replies) > len(readers) and (isinstance(replies[-1], Exception) or replies[-1] < replicas):
-            self._worse(f"fewer than {replicas} replicas have what was written")
-            return  # all of it is sent again, harmlessly, until they have
-        for reader, reply in zip(readers, replies, strict=False):
+        self._is_safe = self._is_replicated(replies.pop()) if waits else True
+        for reader, reply in zip(readers, replies, strict=True):
             reader(reply)
         self._frontier.exchanged()
+
+    def _is_replicated(self, reply: Any) -> bool:
+        """Whether enough replicas have what this connection wrote; what they have not is sent again, harmlessly."""
+        if isinstance(reply, Exception):
+            raise reply
+        unsafe = f"fewer than {self._options.wait_replicas} replicas have what was written"
+        if reply < self._options.wait_replicas:
+            self._worse(unsafe)
+            return False
+        if self._trouble == unsafe:
+            self._better()
+        return True
 
     def _reap(self, worker: str) -> Command:
         return self._script("reap", self._options.lease_ms, self._options.most_losses, self._options.delay, worker)
@@ -263,6 +280,8 @@ class Session:
             if self._trouble is None:  # not Redis but the batch is at fault: take it apart
                 self._apart(self._settling)
             return
+        if not self._is_safe:
+            return
         stale, _ = msgpack.unpackb(reply, raw=True)
         metrics.LEASES_STALE.inc(stale)
         for operation in self._settling:
@@ -275,9 +294,15 @@ class Session:
             self.operations.extendleft(reversed(batch[1:]))
             self._settling = batch[:1]
         else:
-            log.error("operation refused by Redis", operation=batch[0][0])
-            self._settling = []
+            self._settling = self._instead_of(batch[0])
         self._settle_sequence += 1
+
+    def _instead_of(self, operation: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """A lease whose end is refused ends dead, by name; of anything else the crawl can do without."""
+        log.error("operation refused by Redis", operation=operation[0])
+        if operation[0] not in _ENDINGS or operation[3:] == _REFUSED:
+            return []
+        return [("settle", operation[1], operation[2], *_REFUSED)]
 
     # --- New requests
 
@@ -300,6 +325,8 @@ class Session:
             if self._trouble is None:
                 self._quarantine(int(text.split()[1]) - 1 if text.startswith("POISON ") else None)
             return
+        if not self._is_safe:
+            return
         if reply == b"gone":
             log.error("the crawl is over: requests are not taken", requests=len(self._enqueuing))
             self._frontier.is_over = True
@@ -317,6 +344,9 @@ class Session:
         if index is None and len(self._enqueuing) > 1:
             self.arrivals.extendleft(reversed(self._enqueuing[1:]))
             self._enqueuing = self._enqueuing[:1]
+            return
+        if not self._enqueuing:
+            self._enqueuing_counts = (0, {})
             return
         poison = self._enqueuing.pop(index or 0)
         log.error("request refused by Redis", url=poison.url, bytes=len(poison.request.data))
@@ -376,14 +406,14 @@ class Session:
     def _is_refused(self, reply: Any, script: str) -> bool:
         """Whether `reply` is an error. Raises it where a new connection is the way out."""
         if not isinstance(reply, Exception):
-            if script in ("enqueue", "lease") and self._trouble is not None:
+            if script in ("enqueue", "lease") and self._is_safe:
                 self._better()
             return False
         text = str(reply)
         if isinstance(reply, OutOfMemoryError) or any(sign in text for sign in _FULL):
             self._worse(text)
             self._last_exchange = monotonic() + _LONGEST_BACKOFF
-        elif text.startswith("POISON") or ("user_script" in text and not any(sign in text for sign in _NOT_MASTER)):
+        elif _OF_THE_BATCH.search(text):
             log.error("script failed", script=script, error=text)
         else:
             raise reply
@@ -413,6 +443,7 @@ class Session:
 
 
 _ENDINGS = ("settle", "retry", "release")
+_REFUSED = ("dead", "refused by Redis")
 
 
 def _script_settings(options: FrontierOptions) -> list[int]:

@@ -34,6 +34,8 @@ _KNOWN = 65_536
 _AHEAD = 0.1
 """Seconds of work that are leased ahead of the free places."""
 _LEAST_AHEAD = 2
+_ASKING = ("running", "paused", "cancelled")
+"""States in which leases are asked for; a paused crawl gives none, and its state is told along."""
 _EARLY = 0.0005
 """Seconds: a timer may fire that much before its time."""
 
@@ -275,7 +277,7 @@ class Frontier:
 
     def wanted(self, session: Session) -> int:
         """How many leases to ask this session's shard for."""
-        if self.draining or session.state not in ("running", "cancelled") or not self.may_lease():
+        if self.draining or session.state not in _ASKING or not self.may_lease():
             return 0
         target = min(self.options.prefetch, self.free_places() + max(_LEAST_AHEAD, round(self._pace() * _AHEAD)))
         room = target - len(self._ready)

@@ -10,8 +10,9 @@ class NewRequest(NamedTuple):
     """A request on its way into the frontier, as lua/enqueue.lua takes it."""
 
     id: bytes
+    """The fingerprint; 8 random bytes of one that is not to be filtered. Sent again, it is the same request."""
     fingerprint: str
-    """As a signed decimal integer; '' for one that is not to be filtered."""
+    """The id as a signed decimal integer."""
     domain: str
     """The budget that it is charged to."""
     priority: int

@@ -19,6 +19,8 @@ class Targets:
     urls: tuple[str, ...] = ()
     follow: bool = True
     """Whether links are followed."""
+    by_default: bool = False
+    """Whether nothing was asked for: these are all the sites there are."""
 
     def site_of(self, url: str) -> Site:
         """The site that owns `url`; for a stranger's, one that is named after its domain and keyed by URL."""
@@ -43,7 +45,8 @@ def read_targets(
     if urls is None:
         if follow is not None:
             raise UserError("-a follow= goes with -a urls=: a site's [follow] says what of it is followed")
-        return Targets(_by_name(load_sites(sites_dir, _read_names(sites)), sites_dir))
+        named = _by_name(load_sites(sites_dir, _read_names(sites)), sites_dir)
+        return Targets(named, by_default=sites is None)
     given = tuple(_read_urls(urls))
     known = load_sites(sites_dir)
     if not following:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
 from crawlers.exceptions import UserError
+from crawlers.frontier.paging import escaped, pages
 from crawlers.frontier.scripts import run
 from crawlers.lineage import fresh_crawl_id
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 OPEN_STATES = ("running", "paused", "draining", "cancelled")
 """A crawl is open until it is complete; a cancelled one still takes its requests off."""
+LIST = "list:"
+"""What the source of a crawl begins with whose seeds are a list."""
 _TERMS = ("delivered", "expanded", "redirected", "empty", "filtered", "dead", "pending")
 
 
@@ -29,7 +33,20 @@ class Definition(NamedTuple):
     urls: tuple[str, ...] = ()
     follow: bool = True
     source: str = ""
-    """Where its URLs come from when they are pushed: a list's key, or an import's."""
+    """Where its URLs come from when they are pushed: a list's key, an import's, or LIST and the name of a file."""
+
+    @classmethod
+    def read(cls, text: str) -> Definition | None:
+        """That of its `text`; None for one of given URLs, which only its own workers were told."""
+        fields = json.loads(text)
+        if fields.get("urls"):
+            return None
+        return cls(tuple(fields.get("sites", ())), follow=fields["follow"], source=fields.get("source", ""))
+
+    @property
+    def is_of_list(self) -> bool:
+        """Whether `scrapy frontier seed` seeds it."""
+        return self.source.startswith(LIST)
 
     @property
     def text(self) -> str:
@@ -100,11 +117,16 @@ class Crawls:
         self._connections = connections
         self._registry = connections[0]
 
-    async def open(self, definition: Definition, name: str = "", *, depth_first: bool = False) -> tuple[str, bool]:
+    async def open(
+        self, definition: Definition, name: str = "", *, depth_first: bool = False, listed: bool = False
+    ) -> tuple[str, bool]:
         """(name, whether it was opened now) of the open crawl of `definition`, or of the crawl `name`.
 
-        Raises UserError where `name` is another definition's, or complete.
+        `listed`: one that is opened now is seeded by a list, and not by its workers. Raises UserError where `name` is
+        another definition's, or complete.
         """
+        if name:
+            _check_name(name)
         reply = await self._run(
             "open",
             definition.digest,
@@ -113,6 +135,7 @@ class Crawls:
             fresh_crawl_id(),
             self.keys.shards,
             json.dumps(definition.sites),
+            "list" if listed else "",
         )
         crawl, opened, state, digest, shards = reply[0].decode(), bool(reply[1]), reply[2].decode(), reply[3], reply[4]
         if digest.decode() != definition.digest:
@@ -128,10 +151,23 @@ class Crawls:
             await self._everywhere(crawl, "running", depth_first=depth_first)
         return crawl, opened
 
-    async def set_state(self, crawl: str, state: str) -> tuple[str, str]:
-        """(state that it has now, state that it had)."""
-        now, had = (part.decode() for part in await self._run("state", crawl, state))
-        if now == state:
+    async def definition(self, name: str) -> Definition | None:
+        """What the crawl `name` is about, for a worker that joins it by its name alone; None where there is none.
+
+        Raises UserError for a crawl of given URLs, as its workers must have been given them.
+        """
+        described = await self.describe(name)
+        if not described:
+            return None
+        definition = Definition.read(described["definition"])
+        if definition is None:
+            raise UserError(f"crawl {name} is one of given URLs: give its workers the same -a urls=")
+        return definition
+
+    async def set_state(self, crawl: str, state: str, *, may_reopen: bool = False) -> tuple[str, str]:
+        """(state that it has now, state that it had); a complete crawl stays so, unless it `may_reopen`."""
+        now, had = (part.decode() for part in await self._run("state", crawl, state, int(may_reopen)))
+        if now == state and state != "gone":
             await self._everywhere(crawl, state)
         return now, had
 
@@ -193,25 +229,30 @@ class Crawls:
 
     async def reopen(self, crawl: str) -> None:
         """A complete crawl has requests again."""
-        await self.set_state(crawl, "running")
+        await self.set_state(crawl, "running", may_reopen=True)
         for number, connection in enumerate(self._connections):
             async for batch in self.keys_of(crawl, number):
                 await connection.call(*(("PERSIST", key) for key in batch if b":done:" not in key))
 
     async def keys_of(self, crawl: str, number: int) -> Any:
         """The keys of a crawl in a shard, in batches."""
-        cursor, pattern = b"0", f"{_escaped(self.keys.crawl(number, crawl))}:*"
-        while True:
-            cursor, batch = await self._connections[number].one("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            if batch:
-                yield batch
-            if cursor == b"0":
-                return
+        pattern = escaped(f"{self.keys.crawl(number, crawl)}:") + b"*"
+        async for batch in pages(self._connections[number], "SCAN", match=pattern):
+            yield batch
 
     async def seeding(self, crawl: str, worker: str, action: str, number: int = 0) -> list[Any]:
         """The reply of lua/seeding.lua."""
         reply = await self._run("seeding", crawl, worker, action, number)
         return [part.decode() if isinstance(part, bytes) else part for part in reply]
+
+    async def noted(self, crawl: str, name: str) -> str | None:
+        """What is noted of the list `name` that is seeded into a crawl, as JSON."""
+        text = await self._registry.one("HGET", f"{self.keys.crawl(0, crawl)}:lists", name)
+        return None if text is None else text.decode()
+
+    async def note(self, crawl: str, name: str, text: str) -> None:
+        """Note how far the list is."""
+        await self._registry.one("HSET", f"{self.keys.crawl(0, crawl)}:lists", name, text)
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -235,5 +276,7 @@ class Crawls:
         return await self._registry.one(*run(script, self.keys.shard(0), self.keys.registry, *arguments))
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)
+def _check_name(name: str) -> None:
+    """A name is a part of keys: none may be the beginning of another's, nor one of the registry's own."""
+    if not re.fullmatch(r"[\w.@+=-]{1,200}", name) or name in ("crawl", "crawls", "open", "sites"):
+        raise UserError(f"FRONTIER_CRAWL_ID={name}: expected a crawl's name: letters, digits, and any of . _ @ + = -")

@@ -18,11 +18,11 @@ from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.request import RequestFingerprinter
 
 from crawlers.budgets import budget_of, site_of
-from crawlers.exceptions import SeineError
+from crawlers.exceptions import SeineError, UserError
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.control import Control
-from crawlers.frontier.crawls import Definition
+from crawlers.frontier.crawls import Crawls, Definition
 from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease, NewRequest
@@ -109,9 +109,9 @@ class FrontierScheduler(BaseScheduler):
         self._keys = Keys(settings["FRONTIER_NAMESPACE"], spider.name, settings.getint("FRONTIER_SHARDS"))
         self.control = Control(self._servers, self._keys)
         crawls = await self.control.open()
-        definition = _definition(spider)
-        depth_first = settings["FRONTIER_ORDER"] == "depth"
         name = settings.get("FRONTIER_CRAWL_ID") or ""
+        definition = await _definition_of_named(crawls, name, spider) or _definition(spider)
+        depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
@@ -146,6 +146,7 @@ class FrontierScheduler(BaseScheduler):
         settings = self._crawler.settings
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
+            self._spider.follows = definition.follow  # type: ignore[attr-defined]
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
@@ -176,7 +177,7 @@ class FrontierScheduler(BaseScheduler):
     async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        if self._ending is not None:
+        if self._ending == "start_error":
             return
         if not await self.frontier.close(self._options.drain_seconds):
             held = len(self.frontier.held)
@@ -421,6 +422,18 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
         else:
             self.frontier.settle(lease, outcome, reason)
+
+
+async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Definition | None:
+    """What the crawl `name` is about, for a worker that was told its name and nothing else; None where it is new."""
+    targets = getattr(spider, "targets", None)
+    if not name or (targets is not None and not targets.by_default):
+        return None
+    definition = await crawls.definition(name)
+    unknown = {*definition.sites} - {*targets.sites} if definition is not None and targets is not None else None
+    if unknown:
+        raise UserError(f"crawl {name} is of sites that are unknown here: {', '.join(sorted(unknown))}")
+    return definition
 
 
 def _definition(spider: Spider) -> Definition:

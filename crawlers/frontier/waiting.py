@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crawlers.frontier.crawls import Definition
 
@@ -38,7 +37,7 @@ class NextCrawl:
 
     async def _look(self, crawls: Crawls) -> tuple[str, Definition] | None:
         for name, text in await crawls.running():
-            definition = _definition_of(text)
+            definition = Definition.read(text)
             if definition is not None and self._can_join(definition):
                 return name, definition
         definition = None
@@ -53,18 +52,10 @@ class NextCrawl:
 
     def _can_join(self, definition: Definition) -> bool:
         if definition.source:
-            return definition.source == self._pushed.key
+            return definition.source == self._pushed.key or definition.is_of_list
         return set(definition.sites) <= set(self._sites)
 
     def _due(self, opened: dict[str, float]) -> tuple[str, ...]:
         now = time.time()
         sites = (site for site in self._sites.values() if site.enabled and site.interval)
         return tuple(sorted(site.name for site in sites if opened.get(site.name, 0.0) + site.interval <= now))
-
-
-def _definition_of(text: str) -> Definition | None:
-    """The definition of a crawl of sites or of pushed URLs; None for one of given URLs, which is its own workers'."""
-    fields: dict[str, Any] = json.loads(text)
-    if fields.get("urls"):
-        return None
-    return Definition(sites=tuple(fields.get("sites", ())), source=fields.get("source", ""))

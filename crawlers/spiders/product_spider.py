@@ -48,6 +48,8 @@ class ProductSpider(Spider):
         self.targets = targets
         self.sites = targets.sites if targets.follow else {}
         self._decisions: dict[str, Callable[[str], bool]] = {}
+        self.follows = targets.follow
+        """Whether links are followed; the crawl that is joined may say otherwise."""
         self.seeded_sites: frozenset[str] | None = None
         """The sites whose seeds the next `start()` yields; None is all."""
         self.is_known: Callable[[str], bool] = lambda url: False
@@ -118,7 +120,7 @@ class ProductSpider(Spider):
             extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
             if extraction.product is not None:
                 yield self._product(extraction, response, site)
-        if self.targets.follow:
+        if self.follows:
             hrefs = (href for link in root.iter("a") if (href := link.get("href")))
             yield from self._wanted(absolute(response.urljoin(""), hrefs), site, depth=response.meta.get("depth", 0))
 
@@ -129,7 +131,7 @@ class ProductSpider(Spider):
         return self.sites.get(response.meta.get("site", "")) or self.targets.site_of(response.url)
 
     def _may_hold_product(self, url: str, site: Site) -> bool:
-        return bool(self.targets.urls) or site.product.match(url)
+        return bool(self.targets.urls) or not self.follows or site.product.match(url)
 
     def _wanted(self, urls: list[str], site: Site, depth: int) -> Iterator[Request]:
         wants = self._wants(site)

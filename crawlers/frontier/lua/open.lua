@@ -1,10 +1,10 @@
 -- Joins the open crawl of a definition, or opens one. KEYS[1] is shard 0, KEYS[2] G = S:<spider>, the spider's registry:
 -- G:crawls        zset   crawl -> moment it was opened (ms)
--- G:crawl:<id>    hash   definition, digest, state, opened, closed, shards; seeding (done when it is), seeder,
---                        seeder_until, seeded: see seeding.lua
+-- G:crawl:<id>    hash   definition, digest, state, opened, closed, shards; seeding (done when it is, list where a list
+--                        seeds it), seeder, seeder_until, seeded: see seeding.lua
 -- G:open          hash   digest of a definition -> its open crawl
 -- G:sites         hash   site -> moment that a crawl of it was opened (ms)
--- ARGV: digest, definition (JSON), name or '', name to use otherwise, shards, sites (JSON list)
+-- ARGV: digest, definition (JSON), name or '', name to use otherwise, shards, sites (JSON list), list or ''
 -- Returns {name, opened now?, state, digest, shards}
 local digest, definition, wanted, made, shards = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local G = C
@@ -24,6 +24,7 @@ elseif call('EXISTS', G .. ':crawl:' .. id) == 1 then
 end
 call('HSET', G .. ':crawl:' .. id, 'definition', definition, 'digest', digest, 'state', 'running', 'opened', now,
   'shards', shards)
+if ARGV[7] ~= '' then call('HSET', G .. ':crawl:' .. id, 'seeding', ARGV[7]) end
 call('ZADD', G .. ':crawls', now, id)
 call('HSET', G .. ':open', digest, id)
 for _, site in ipairs(cjson.decode(ARGV[6])) do call('HSET', G .. ':sites', site, now) end

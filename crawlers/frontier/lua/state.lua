@@ -1,18 +1,34 @@
 -- Sets a crawl's state in the registry; the caller then sets it in every shard. KEYS[1] is shard 0, KEYS[2] G =
--- S:<spider>, see open.lua. Touches G:crawl:<id>, G:open.
--- ARGV: crawl, state (running, paused, draining, cancelled, complete)
--- Returns {state that it has now, state that it had}; complete is refused while the crawl is not seeded.
-local id, wanted = ARGV[1], ARGV[2]
+-- S:<spider>, see open.lua. Touches G:crawl:<id>, G:open, G:crawls; reads C:holds, see seeding.lua.
+-- ARGV: crawl, state (running, paused, draining, cancelled, complete; gone takes it out of the registry), and 1 where a
+--   complete crawl may be opened again
+-- Returns {state that it has now, state that it had}; complete is refused while the crawl is not seeded, or held open.
+local id, wanted, may_reopen = ARGV[1], ARGV[2], ARGV[3] == '1'
 local key = C .. ':crawl:' .. id
 local known = call('HMGET', key, 'state', 'seeding', 'digest')
 local had = known[1]
 if not had then return {'gone', 'gone'} end
-if wanted == 'complete' and had ~= 'cancelled' and known[2] ~= 'done' then return {had, had} end
-if had == wanted then return {had, had} end
+
+local function leave_open()
+  if call('HGET', C .. ':open', known[3]) == id then call('HDEL', C .. ':open', known[3]) end
+end
+
+local function is_seeded()
+  return known[2] == 'done' and call('ZCOUNT', C .. ':' .. id .. ':holds', now, '+inf') == 0
+end
+
+if wanted == 'gone' then
+  leave_open()
+  call('DEL', key)
+  call('ZREM', C .. ':crawls', id)
+  return {'gone', had}
+end
+if wanted == 'complete' and had ~= 'cancelled' and not is_seeded() then return {had, had} end
+if had == wanted or had == 'complete' and not may_reopen then return {had, had} end
 call('HSET', key, 'state', wanted)
 if wanted == 'complete' then
   call('HSET', key, 'closed', now)
-  if call('HGET', C .. ':open', known[3]) == id then call('HDEL', C .. ':open', known[3]) end
+  leave_open()
 else
   call('HDEL', key, 'closed')
   if not call('HGET', C .. ':open', known[3]) then call('HSET', C .. ':open', known[3], id) end

@@ -67,6 +67,8 @@ class Frontier:
         self.free_places: Callable[[], int] = lambda: options.prefetch
         """How many requests could be started now; little more than that is leased."""
         self._taken, self._takes_per_second, self._paced_at = 0, 0.0, monotonic()
+        self.restarts = 0
+        """How often a server of Redis came back as another process, which may have lost what it had confirmed."""
         self.draining = False
         self.is_over = False
         """Whether the crawl refused new requests, as it was complete."""
@@ -78,6 +80,7 @@ class Frontier:
         self._timer: asyncio.TimerHandle | None = None
         self._afters: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._restarted = asyncio.Event()
         self.sessions = [Session(self, servers, number) for number in range(keys.shards)]
 
     # --- Life
@@ -335,8 +338,16 @@ class Frontier:
         if self._ready or self.exhausted:
             self._on_leases()
 
-    def forget_known(self) -> None:
-        """Redis may not know any more what it knew."""
+    async def restart_after(self, restarts: int) -> None:
+        """Return when there were more restarts of Redis than that."""
+        while self.restarts <= restarts:
+            self._restarted.clear()
+            await self._restarted.wait()
+
+    def restarted(self) -> None:
+        """A server of Redis may not know any more what it knew."""
+        self.restarts += 1
+        self._restarted.set()
         self.known = set()
         self._known_before = set()
 

@@ -21,22 +21,41 @@ _BACKLOG = 2000
 
 
 class Seeding:
-    """A crawl is seeded when every request of the spider's `start()` is confirmed; until then it is not complete."""
+    """A crawl is seeded when every request of the spider's `start()` is confirmed; until then it is not complete.
+
+    A Redis that was restarted may have lost seeds that it had confirmed, and that they were all there: who seeded the
+    crawl does it again, and whoever finds it unseeded does it too.
+    """
 
     def __init__(self, crawler: Crawler, control: Control, lease_ms: int):
         self._crawler = crawler
         self._control = control
         self._lease_ms = lease_ms
+        self._sure_at = 0
 
     async def run(self, frontier: Frontier) -> None:
-        """Return when the crawl is seeded, by this worker or another."""
+        """See to it that the crawl is seeded, by this worker or another, from now on."""
+        is_mine = False
+        while True:
+            restarts = frontier.restarts
+            is_mine = await self._see_to(frontier, is_mine)
+            self._sure_at = restarts
+            await frontier.restart_after(restarts)
+            log.warning("seeds may be lost: looked after again", mine=is_mine)
+
+    def is_sure(self, frontier: Frontier) -> bool:
+        """Whether no restart of Redis has cast doubt on the seeds."""
+        return self._sure_at == frontier.restarts
+
+    async def _see_to(self, frontier: Frontier, is_mine: bool) -> bool:
+        """Return when the crawl is seeded: whether it was this worker who did it."""
         while True:
             word, *reached = await self._tell(frontier, "claim", self._lease_ms)
+            if word == "yours" or (word == "done" and is_mine):
+                await self._seed(frontier, 0 if frontier.restarts else reached[0])
+                return True
             if word == "done":
-                return
-            if word == "yours":
-                await self._seed(frontier, reached[0])
-                return
+                return False
             await asyncio.sleep(self._lease_ms / 3000)
 
     async def _seed(self, frontier: Frontier, reached: int) -> None:

@@ -155,7 +155,7 @@ class Session:
 
     def _tell_again(self) -> None:
         """Redis is another process, and may have lost what it confirmed: children of open requests are sent anew."""
-        self._frontier.forget_known()
+        self._frontier.restarted()
         self.operations.extendleft(reversed(self._settling))
         self._settling = []
         waiting = {id(child) for child in (*self.arrivals, *self._enqueuing)}

@@ -133,13 +133,13 @@ class FrontierScheduler(BaseScheduler):
         """Seed, and watch; from here on the engine takes requests."""
         if self._ending is not None:
             return
-        self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
-        self._start(self._seed())
+        self._begin_seeding()
         self._start(self._take_pushed())
         self._start(self._watch())
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self._tasks.append(asyncio.create_task(work))
+        return self._tasks[-1]
 
     async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""
@@ -213,6 +213,10 @@ class FrontierScheduler(BaseScheduler):
 
     # --- Seeding and the end
 
+    def _begin_seeding(self) -> None:
+        self._seeding = Seeding(self._crawler, self.control, self._options.lease_ms)
+        self._seeder = self._start(self._seed())
+
     async def _seed(self) -> None:
         try:
             await self._seeding.run(self.frontier)
@@ -259,7 +263,9 @@ class FrontierScheduler(BaseScheduler):
             return "finished"
         if "draining" in states and not self.frontier.held and self.frontier.quiet:
             return "drained"
-        if not self.frontier.exhausted or not await self._pushed.is_empty():
+        if not self.frontier.exhausted or not self._seeding.is_sure(self.frontier):
+            return None
+        if not await self._pushed.is_empty():
             return None
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
         if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
@@ -274,7 +280,8 @@ class FrontierScheduler(BaseScheduler):
         crawl, definition = await NextCrawl(self.control, self._pushed, targets.sites if targets else {}).wait()
         log.info("next crawl", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
-        self._start(self._seed())
+        self._seeder.cancel()
+        self._begin_seeding()
 
     def _spider_idle(self) -> None:
         if self._ending not in (None, "finished"):
@@ -342,12 +349,13 @@ class FrontierScheduler(BaseScheduler):
         if is_plain and self.frontier.is_known(request.url):
             return False
         fingerprint = self._fingerprint(request)[:8]
+        id_ = fingerprint if is_filtered else secrets.token_bytes(8)
         budget = budget_of(request, self._spider)
         group, limit = self._page_limit(request, budget)
         priority = max(-_PRIORITIES, min(_PRIORITIES, request.priority))
         new = NewRequest(
-            fingerprint if is_filtered else secrets.token_bytes(8),
-            str(int.from_bytes(fingerprint, "big", signed=True)) if is_filtered else "",
+            id_,
+            str(int.from_bytes(id_, "big", signed=True)),
             budget,
             priority,
             self._codec.encode(request),

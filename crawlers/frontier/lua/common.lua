@@ -4,17 +4,18 @@
 -- KEYS[2]  C = S:<spider>:<crawl>         one crawl's part of that shard
 --
 -- S:workers            zset   worker -> moment its lease of life ends (ms)
--- S:worker:<w>         hash   crawl (its C), info, enqueued and settled (sequence numbers of its last batches), reply
+-- S:worker:<w>         hash   crawl (its C), info, enqueued and settled (sequence numbers of its last batches), reply;
+--                             expires once the worker is gone
 -- S:held:<w>           set    ids of the requests that it has leased
 -- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
--- S:tick               string moment of the last heartbeat of anyone (ms)
+-- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
 --
 -- C:meta               hash   state, arrivals, seen_depth, splits:<depth>
 -- C:counts             hash   the equation's terms, by reason where there is one; version
 -- C:ready              zset   domain -> moment it may be looked at (ms); parked domains are not in it
 -- C:queue:<d>          zset   id and request -> priority, then arrival
--- C:leases             hash   id -> {token, worker, domain, score, request}
+-- C:leases             hash   id -> {token, worker, domain, score, request, spaced?}
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
@@ -22,7 +23,7 @@
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
 -- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
 -- C:admitted           hash   group -> requests taken, where a page limit applies
--- C:down               set    domains that this crawl gave up
+-- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then
 -- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
 -- C:done:<era>:<slot>  hash   id -> outcome letter, moment (s), attempts, reason; expires
 --
@@ -39,11 +40,12 @@ local function count(term, by)
   call('HINCRBY', C .. ':counts', term, by)
 end
 
--- A domain's politeness. t: when the next request may start; s: the last real start; f: requests in flight;
--- u: leased and not started, with a delay all by owner o; w: crawls that wait for it; d, c: delay (ms) and concurrency
--- from settings, r: Crawl-delay (ms); x: slow-down factor; l, m: latency (ms), short and long average;
+-- A domain's politeness. t: when the next request may start; s: the last real start; a: not before, as a Retry-After
+-- asked; f: requests in flight; u: leased with a delay (spaced) and not started, all by owner o, the last for moment p;
+-- w: crawls that wait for it; d, c: delay (ms) and concurrency from settings, r: Crawl-delay (ms); x: slow-down factor;
+-- l, m: latency (ms), short and long average;
 -- circuit: q (open, half; closed when unset), e: failures in a row, n: times opened in a row, v: open until
-local FIELDS = {'t', 's', 'f', 'u', 'o', 'w', 'd', 'c', 'r', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}
+local FIELDS = {'t', 's', 'a', 'f', 'u', 'o', 'p', 'w', 'd', 'c', 'r', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}
 local TEXT = {o = true, w = true, q = true}
 local DOMAIN_TTL = 7 * 86400
 local domains = {}
@@ -79,6 +81,15 @@ local function save_domains()
   end
 end
 
+-- A script writes nothing at maxmemory, unless its first write is a deletion: then all of it goes through.
+local function even_when_full()
+  call('DEL', S .. ':none')
+end
+
+local function next_start(fields)
+  return math.max(now, fields.t or 0, fields.a or 0)
+end
+
 -- The crawls that wait for a domain look at it again at that moment.
 local function unpark(name, at)
   local fields = domain(name)
@@ -92,8 +103,11 @@ local function free_slot(name)
   local fields = domain(name)
   fields.f = math.max(0, (fields.f or 0) - 1)
   fields.changed = true
-  unpark(name, math.max(now, fields.t or 0))
+  unpark(name, next_start(fields))
 end
+
+-- Of a lease row; spaced: its domain had a delay when it was leased.
+local TOKEN, WORKER, DOMAIN, SCORE, REQUEST, SPACED = 1, 2, 3, 4, 5, 6
 
 local LOST = 'worker lost' -- the reason of an attempt that ended with its worker
 local CLOSEST = 0.9 -- of the delay: what a late start may be made good by
@@ -102,23 +116,30 @@ local function delay_of(fields, default)
   return math.floor(math.max(fields.d or default, fields.r or 0) * (fields.x or 1))
 end
 
--- The leases of a domain with a delay that have not started are `number` fewer; the last one hands the domain on.
-local function fewer_unstarted(name, number, default_delay)
+-- A domain belongs to nobody; it is looked at anew.
+local function hand_on(crawl, name)
   local fields = domain(name)
-  if not fields.u then return end
-  fields.u = fields.u - number
-  fields.changed = true
+  fields.u, fields.o, fields.p, fields.changed = nil, nil, nil, true
+  local at = next_start(fields)
+  call('ZADD', crawl .. ':ready', 'XX', 'LT', at, name)
+  unpark(name, at)
+end
+
+-- A lease of this worker started, or ended without; the last unstarted one of a domain with a delay hands it on.
+local function one_unstarted_fewer(worker, row, default_delay)
+  local fields = domain(row[DOMAIN])
+  if not row[SPACED] or fields.o ~= worker then return end
+  fields.u, fields.changed = fields.u - 1, true
   if fields.u <= 0 then
-    fields.u, fields.o = nil, nil
     local last = fields.s and fields.s + delay_of(fields, default_delay) or now
     fields.t = math.min(fields.t or now, last)
-    unpark(name, math.max(now, fields.t))
+    hand_on(C, row[DOMAIN])
   end
 end
 
 local function to_queue(crawl, name, score, id, request)
   call('ZADD', crawl .. ':queue:' .. name, score, id .. request)
-  call('ZADD', crawl .. ':ready', 'NX', math.max(now, domain(name).t or 0), name)
+  call('ZADD', crawl .. ':ready', 'NX', next_start(domain(name)), name)
 end
 
 local function bury(crawl, id, name, score, request, reasons, reason)
@@ -136,6 +157,3 @@ local function tries_of(crawl, id)
   local packed = call('HGET', crawl .. ':tries', id)
   return packed and cmsgpack.unpack(packed) or {}
 end
-
--- Of a lease row: {token, worker, domain, score, request}
-local TOKEN, WORKER, DOMAIN, SCORE, REQUEST = 1, 2, 3, 4, 5

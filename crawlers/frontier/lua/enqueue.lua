@@ -1,8 +1,8 @@
 -- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:seen, C:split, C:queue, C:ready,
 -- C:admitted, S:worker:<w>, and reads S:domain.
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
---   requests: {id, fingerprint as integer, domain, priority, request, seed?, group, limit}; one that is not to be
---     filtered has '' for the integer, and its fingerprint follows
+--   requests: {id, id as integer, domain, priority, request, seed?, group, limit, ''}; of one that is not to be filtered
+--     the id is random, and its fingerprint the last field: the id is remembered all the same, as it may be sent again
 --   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
 -- Returns msgpack {added, duplicates, over a limit}; for a batch that was taken already, what was returned then;
 --   'gone' where the crawl takes none.
@@ -12,6 +12,7 @@ local requests, known_duplicates, refused, crawl_limit = batch[1], batch[2], bat
 
 local MOST_IN_A_NODE = 460 -- an intset holds 512 by default; only every fourth insertion looks
 local DEEPEST = 24
+local HIGHEST_PRIORITY = 65535
 local TWO = {}
 for i = 0, DEEPEST do TWO[i] = 2 ^ i end
 
@@ -24,11 +25,17 @@ if not meta[1] or meta[1] == 'complete' then return 'gone' end
 local arrivals, depth_first = tonumber(meta[2] or 0), meta[4] == '1'
 local seen_depth = tonumber(meta[3] or 0)
 
+local function is_good(request)
+  if type(request) ~= 'table' then return false end
+  local id, decimal, name, priority, body, seed, group, limit, original = unpack(request, 1, 9)
+  return type(id) == 'string' and #id == 8 and type(name) == 'string' and type(body) == 'string'
+    and type(priority) == 'number' and math.abs(priority) <= HIGHEST_PRIORITY
+    and type(group) == 'string' and type(limit) == 'number'
+    and type(decimal) == 'string' and string.find(decimal, '^-?%d+$') and type(original) == 'string'
+end
+
 for i, request in ipairs(requests) do
-  if type(request[1]) ~= 'string' or #request[1] ~= 8 or type(request[2]) ~= 'string' or type(request[3]) ~= 'string'
-    or type(request[4]) ~= 'number' or type(request[5]) ~= 'string' or type(request[8]) ~= 'number' then
-    return redis.error_reply('POISON ' .. i)
-  end
+  if not is_good(request) then return redis.error_reply('POISON ' .. i) end
 end
 
 -- The low 24 bits of a fingerprint that is written as a signed decimal number.
@@ -93,11 +100,11 @@ end
 local added, duplicates, over, seeds, taken = 0, known_duplicates, 0, 0, 0
 local queues = {}
 for _, request in ipairs(requests) do
-  local id, decimal, name, priority, body, seed, group, limit = unpack(request)
-  if decimal ~= '' and not is_new(id, decimal) then
+  local id, decimal, name, priority, body, seed, group, limit, original = unpack(request)
+  if not is_new(id, decimal) then
     duplicates = duplicates + 1
   else
-    if decimal == '' then call('HSET', C .. ':copies', request[9], id) end
+    if original ~= '' then call('HSET', C .. ':copies', original, id) end
     if seed == 1 then seeds = seeds + 1 end
     taken = taken + 1
     if admit(group, limit) then
@@ -107,7 +114,7 @@ for _, request in ipairs(requests) do
         queue = {}
         queues[name] = queue
       end
-      -- Lower comes first: 17 bits of priority above 36 of arrival are exact in a double.
+      -- Lower comes first: 16 bits of priority and its sign above 36 of arrival are exact in a double.
       queue[#queue + 1] = -priority * 68719476736 + (depth_first and -arrivals or arrivals)
       queue[#queue + 1] = id .. body
       added = added + 1

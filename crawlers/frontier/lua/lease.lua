@@ -1,5 +1,6 @@
--- Leases requests to a worker, each with the moment it may start. Touches C:queue, C:ready, C:delayed, C:later,
--- C:leases, C:counts, C:dead, S:domain, S:held, S:busy; reads C:down, C:tries.
+-- Leases requests to a worker, each with the moment it may start; none to one that was taken for dead, as nobody would
+-- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:dead,
+-- S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
 --   turn, default delay (ms), default concurrency
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
@@ -46,14 +47,24 @@ local function take_off(name, reason, dead)
   changed = true
 end
 
-local function park(name, fields)
-  call('ZREM', C .. ':ready', name)
+-- The crawl is told when something about the domain changes.
+local function wait_for(fields)
   if not fields.w then
     fields.w = C
   elseif not string.find('\n' .. fields.w .. '\n', '\n' .. C .. '\n', 1, true) then
     fields.w = fields.w .. '\n' .. C
   end
   fields.changed = true
+end
+
+local function park(name, fields)
+  call('ZREM', C .. ':ready', name)
+  wait_for(fields)
+end
+
+local function is_given_up(name, fields)
+  local openings = tonumber(call('HGET', C .. ':down', name) or nil)
+  return openings and fields.n >= openings
 end
 
 -- Leases some of a domain's queue.
@@ -63,13 +74,14 @@ local function visit(name)
   local concurrency = fields.c or default_concurrency
   if (fields.d or default_delay) == 0 and fields.x then concurrency = math.max(1, math.floor(concurrency / fields.x)) end
   if fields.q == 'open' then
-    if call('SISMEMBER', C .. ':down', name) == 1 then
+    if is_given_up(name, fields) then
       take_off(name, 'domain down', true)
       if call('EXISTS', queue) == 0 then call('ZREM', C .. ':ready', name) end
       return
     end
     if now < fields.v then
       call('ZADD', C .. ':ready', fields.v, name)
+      wait_for(fields)
       return
     end
     fields.q, fields.changed = 'half', true
@@ -77,10 +89,11 @@ local function visit(name)
   if fields.q == 'half' then concurrency = 1 end
   local places = math.min(concurrency - (fields.f or 0), want - #leases, quantum)
   if concurrency <= (fields.f or 0) then return park(name, fields) end
-  local start = math.max(now, fields.t or 0)
+  local start = next_start(fields)
   if delay > 0 then
     if fields.u and fields.o ~= worker then return park(name, fields) end
-    if fields.s and not fields.u then start = math.max(start, math.ceil(fields.s + CLOSEST * delay)) end
+    local last = fields.p or fields.s
+    if last then start = math.max(start, math.ceil(last + CLOSEST * delay)) end
   end
   if start > now + (delay > 0 and look or 0) then
     call('ZADD', C .. ':ready', start, name)
@@ -97,8 +110,9 @@ local function visit(name)
     local id, request = id_and_request(members[i])
     ids[#ids + 1] = id
     rows[#rows + 1] = id
-    rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request})
+    rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request, delay > 0})
     leases[#leases + 1] = {id, start - now, delay, 0, name, request}
+    if delay > 0 then fields.p = start end
     grid = grid + delay
     start = math.max(grid, math.ceil(start + CLOSEST * delay))
   end
@@ -117,7 +131,8 @@ local function visit(name)
   end
 end
 
-if state == 'running' then
+if state == 'running' and call('ZSCORE', S .. ':workers', worker) then
+  call('ZADD', C .. ':ready', 'XX', now, '') -- changes nothing, and fails at maxmemory
   promote_delayed()
   local seen = -1
   while #leases < want and #leases > seen do -- until a whole round adds nothing

@@ -1,14 +1,15 @@
 -- Returns the leases of workers whose heartbeat stopped, of whatever crawl. Touches S:workers, S:worker, S:held, S:busy,
 -- S:tick, S:domain, and of each crawl C:leases, C:queue, C:ready, C:tries, C:dead, C:counts.
--- ARGV: milliseconds to live, most times that a request may be lost with its worker, default delay (ms),
---   a worker to end now, or ''
+-- ARGV: milliseconds to live, most times that a request may be lost with its worker, default delay (ms; unused: a dead
+--   worker's planned starts may have happened), a worker to end now, or ''
 -- Returns the workers that were ended and the number of leases that they held.
-local ttl, most_losses, default_delay, gone = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local ttl, most_losses, gone = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[4]
+local REMEMBERED = 86400 -- seconds that a worker cut off from Redis may come back in and have a batch recognised
 
 local function end_worker(worker)
   local crawl = call('HGET', S .. ':worker:' .. worker, 'crawl')
   local ids = call('SMEMBERS', S .. ':held:' .. worker)
-  local unstarted = {}
+  local names = {}
   for _, id in ipairs(ids) do
     local packed = call('HGET', crawl .. ':leases', id)
     local row = packed and cmsgpack.unpack(packed)
@@ -16,7 +17,7 @@ local function end_worker(worker)
       local name = row[DOMAIN]
       call('HDEL', crawl .. ':leases', id)
       if call('SISMEMBER', S .. ':busy:' .. worker, id) == 1 then free_slot(name) end
-      unstarted[name] = true
+      names[name] = true
       local tries, losses = tries_of(crawl, id), 0
       tries[#tries + 1] = LOST
       for _, why in ipairs(tries) do
@@ -33,16 +34,17 @@ local function end_worker(worker)
       call('HINCRBY', crawl .. ':counts', 'lost', 1)
     end
   end
-  for name in pairs(unstarted) do
-    local fields = domain(name)
-    if fields.o == worker then fewer_unstarted(name, fields.u, default_delay) end
+  for name in pairs(names) do
+    if domain(name).o == worker then hand_on(crawl, name) end
   end
   if #ids > 0 then call('HINCRBY', crawl .. ':counts', 'version', 1) end
-  call('DEL', S .. ':held:' .. worker, S .. ':busy:' .. worker, S .. ':worker:' .. worker)
+  call('DEL', S .. ':held:' .. worker, S .. ':busy:' .. worker)
+  call('EXPIRE', S .. ':worker:' .. worker, REMEMBERED)
   call('ZREM', S .. ':workers', worker)
   return #ids
 end
 
+even_when_full()
 local ended, leases = 0, 0
 if gone ~= '' then
   ended, leases = 1, end_worker(gone)

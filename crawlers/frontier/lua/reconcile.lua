@@ -19,9 +19,8 @@ for _, id in ipairs(call('SMEMBERS', S .. ':held:' .. worker)) do
     call('SREM', S .. ':held:' .. worker, id)
     if row and row[WORKER] == worker then
       call('HDEL', C .. ':leases', id)
+      one_unstarted_fewer(worker, row, default_delay)
       if busy then free_slot(row[DOMAIN]) end
-      local fields = domain(row[DOMAIN])
-      if fields.o == worker then fewer_unstarted(row[DOMAIN], 1, default_delay) end
       to_queue(C, row[DOMAIN], row[SCORE], id, row[REQUEST])
       returned = returned + 1
     end

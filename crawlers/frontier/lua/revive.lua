@@ -9,7 +9,7 @@ for _, id in ipairs(ARGV) do
     local row = cmsgpack.unpack(packed)
     local name, score, request, reasons = row[1], row[2], row[3], row[5]
     call('HDEL', C .. ':dead', id)
-    call('SREM', C .. ':down', name)
+    call('HDEL', C .. ':down', name)
     count('dead', -1)
     local reason = 'dead:' .. tostring(reasons[#reasons])
     if call('HINCRBY', C .. ':counts', reason, -1) <= 0 then call('HDEL', C .. ':counts', reason) end

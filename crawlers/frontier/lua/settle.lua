@@ -14,11 +14,19 @@ local worker, sequence = ARGV[1], tonumber(ARGV[2])
 local operations, settings = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
 local default_delay, failures_to_open, cool_down, longest_cool_down, most_openings, kept = unpack(settings)
 local CODES = {delivered = 'D', expanded = 'E', redirected = 'R', empty = 'M', filtered = 'F'}
+local WHAT = {began = true, ended = true, settle = true, retry = true, release = true, delay = true}
 local SLOWEST = 16 -- times the delay
 
 local me = S .. ':worker:' .. worker
 if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.pack({0, {}}) end
-call('DEL', me .. ':') -- there is no such key: after a first deletion, a script may go on at maxmemory
+
+for i, operation in ipairs(operations) do
+  local outcome = operation[1] == 'settle' and operation[5]
+  if not WHAT[operation[1]] or outcome and outcome ~= 'dead' and not CODES[outcome] then
+    return redis.error_reply('POISON ' .. i)
+  end
+end
+even_when_full()
 
 local rows, ids = {}, {}
 for _, operation in ipairs(operations) do
@@ -46,8 +54,8 @@ end
 local function let_go(id, row, started)
   rows[id] = false
   unheld[#unheld + 1] = id
+  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
-  if started == 0 and domain(row[DOMAIN]).o == worker then fewer_unstarted(row[DOMAIN], 1, default_delay) end
 end
 
 local function remember(id, code, attempts, reason)
@@ -63,8 +71,7 @@ local function open_circuit(fields, name)
   fields.q, fields.e = 'open', 0
   fields.n = (fields.n or 0) + 1
   fields.v = now + math.min(longest_cool_down, cool_down * 2 ^ (fields.n - 1))
-  if fields.n >= most_openings then call('SADD', C .. ':down', name) end
-  call('ZADD', C .. ':ready', 'XX', fields.n >= most_openings and now or fields.v, name)
+  if fields.n >= most_openings then call('HSET', C .. ':down', name, fields.n) end
 end
 
 local function learn(name, latency, verdict, retry_after)
@@ -85,7 +92,7 @@ local function learn(name, latency, verdict, retry_after)
     slower = slower * (verdict == 2 and 2 or 1.5)
     if fields.q == 'half' or (not fields.q and fields.e >= failures_to_open) then open_circuit(fields, name) end
   end
-  if retry_after > 0 then fields.t = math.max(fields.t or 0, now + retry_after) end
+  if retry_after > 0 then fields.a = math.max(fields.a or 0, now + retry_after) end
   slower = math.min(SLOWEST, slower)
   fields.x = slower > 1.05 and slower or nil
 end
@@ -98,7 +105,7 @@ function act.began(id, row, since)
   fields.s = math.max(fields.s or 0, now - since)
   fields.t = math.max(fields.t or 0, fields.s)
   fields.changed = true
-  if fields.o == worker then fewer_unstarted(name, 1, default_delay) end
+  one_unstarted_fewer(worker, row, default_delay)
 end
 
 function act.ended(id, row, latency, verdict, retry_after)

@@ -187,9 +187,14 @@ async def connect_at_start(servers: Servers, key: str) -> Connection:
     """A connection for a start, which an unreachable Redis stops with one line."""
     try:
         return await servers.connect(key)
-    except (*AWAY, ValueError) as error:
-        why = str(error) or type(error).__name__
-        raise StartupError(f"REDIS_URL: Redis at {servers.describe()} cannot be used: {why}") from None
+    except (*AWAY, ValueError, TypeError) as error:  # the last two: parameters of REDIS_URL that redis-py does not take
+        raise refusal(servers, error) from None
+
+
+def refusal(servers: Servers, error: Exception) -> StartupError:
+    """Why a start ends."""
+    why = str(error) or type(error).__name__
+    return StartupError(f"REDIS_URL: Redis at {servers.describe()} cannot be used: {why}")
 
 
 def _host_port(text: str) -> tuple[str, int]:

@@ -38,7 +38,15 @@ class PushedUrls:
         self._servers = servers
         self._worker = worker
         self._claim_ms = claim_ms
+        count = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD"}[self._kind]
+        self._counts = ((count, self.key), ("ZCARD", f"{{{self.key}}}:claims"))
         self._connection: Connection | None = None
+
+    async def open(self) -> None:
+        """Connect, at a start. Raises one of AWAY, also where this user may not read the list."""
+        self._connection = await self._servers.connect(self.key)
+        for count in self._counts:
+            await self._connection.one(*count)
 
     async def claim(self, request_for: Callable[[str], Request]) -> list[Request]:
         """Requests for the next entries, claimed; [] where there are none. What is no request is refused by name."""
@@ -61,10 +69,10 @@ class PushedUrls:
 
     async def is_empty(self) -> bool:
         """Whether nothing is pushed, and nothing that was is still on its way into the frontier."""
-        count = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD"}[self._kind]
-        return not await self._command((count, self.key)) and not await self._command(
-            ("ZCARD", f"{{{self.key}}}:claims")
-        )
+        for count in self._counts:
+            if await self._command(count):
+                return False
+        return True
 
     async def close(self) -> None:
         """Drop the connection."""

@@ -20,7 +20,7 @@ from scrapy.utils.request import RequestFingerprinter
 from crawlers.budgets import budget_of, site_of
 from crawlers.exceptions import SeineError, UserError
 from crawlers.frontier.codec import RequestCodec, Unstorable
-from crawlers.frontier.connection import Servers
+from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Crawls, Definition
 from crawlers.frontier.frontier import Frontier
@@ -98,9 +98,10 @@ class FrontierScheduler(BaseScheduler):
         """Where there is no start, end at once: raised here, an error would meet an engine that is half open."""
         try:
             await self._open(spider)
-        except SeineError as error:
+        except (*AWAY, SeineError) as error:
+            why = error if isinstance(error, SeineError) else refusal(self._servers, error)
             self._ending = "start_error"
-            self._crawler.stats.set_value("startup_error", error)  # type: ignore[union-attr]
+            self._crawler.stats.set_value("startup_error", why)  # type: ignore[union-attr]
 
     async def _open(self, spider: Spider) -> None:
         settings = self._crawler.settings
@@ -117,6 +118,7 @@ class FrontierScheduler(BaseScheduler):
         await self._join(crawl, definition)
         worker = self.frontier.worker
         self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
+        await self._pushed.open()
         assert self._crawler.engine is not None
         slot = self._crawler.engine._slot
         assert slot is not None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgpack
 
 from crawlers.exceptions import UserError
+from crawlers.frontier.fingerprints import PROJECT
 from crawlers.frontier.paging import escaped, pages
 from crawlers.frontier.scripts import run
 from crawlers.lineage import fresh_crawl_id
@@ -23,6 +24,8 @@ OPEN_STATES = ("running", "paused", "draining", "cancelled")
 """A crawl is open until it is complete; a cancelled one still takes its requests off."""
 LIST = "list:"
 """What the source of a crawl begins with whose seeds are a list."""
+IMPORT = "import:"
+"""What it begins with where the crawl was brought over from scrapy-redis; the formula of its fingerprints follows."""
 _TERMS = ("delivered", "expanded", "redirected", "empty", "filtered", "dead", "pending")
 
 
@@ -33,7 +36,7 @@ class Definition(NamedTuple):
     urls: tuple[str, ...] = ()
     follow: bool = True
     source: str = ""
-    """Where its URLs come from when they are pushed: a list's key, an import's, or LIST and the name of a file."""
+    """Where its URLs come from when they are pushed: a list's key, LIST and the name of a file, or IMPORT."""
 
     @classmethod
     def read(cls, text: str) -> Definition | None:
@@ -45,8 +48,18 @@ class Definition(NamedTuple):
 
     @property
     def is_of_list(self) -> bool:
-        """Whether `scrapy frontier seed` seeds it."""
-        return self.source.startswith(LIST)
+        """Whether a command seeds it, and not its workers."""
+        return self.source.startswith(LIST) or self.is_import
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it was brought over from scrapy-redis."""
+        return self.source.startswith(IMPORT)
+
+    @property
+    def formula(self) -> str:
+        """Of the fingerprints by which its requests are known."""
+        return self.source.removeprefix(IMPORT) if self.is_import else PROJECT
 
     @property
     def text(self) -> str:

@@ -23,6 +23,7 @@ from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Crawls, Definition
+from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease, NewRequest
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.frontier")
 
-_PRIORITIES = 2**16 - 1
+PRIORITIES = 2**16 - 1
 """Priorities beyond this, either way, are as this one."""
 _WATCH = 1.0
 """Seconds between two looks at the crawl's state when nothing happens."""
@@ -74,10 +75,7 @@ class FrontierScheduler(BaseScheduler):
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
         self._tasks: list[asyncio.Task[None]] = []
-        fingerprinter = crawler.request_fingerprinter
-        assert fingerprinter is not None
-        self._fingerprint = fingerprinter.fingerprint
-        self._is_plain_fingerprint = type(fingerprinter) is RequestFingerprinter
+        self._fingerprint_by(PROJECT)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -149,6 +147,7 @@ class FrontierScheduler(BaseScheduler):
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows = definition.follow  # type: ignore[attr-defined]
+        self._fingerprint_by(definition.formula)
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
@@ -159,6 +158,12 @@ class FrontierScheduler(BaseScheduler):
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
+
+    def _fingerprint_by(self, formula: str) -> None:
+        """Requests are known for the same by this formula from now on."""
+        self._fingerprint = fingerprinting(self._crawler, formula)
+        own = self._crawler.request_fingerprinter
+        self._is_plain_fingerprint = formula != PROJECT or type(own) is RequestFingerprinter
 
     async def _tell_limits(self, connections: list[Any]) -> None:
         """The limits of the sites' budgets become the fleet's."""
@@ -354,7 +359,7 @@ class FrontierScheduler(BaseScheduler):
         id_ = fingerprint if is_filtered else secrets.token_bytes(8)
         budget = budget_of(request, self._spider)
         group, limit = self._page_limit(request, budget)
-        priority = max(-_PRIORITIES, min(_PRIORITIES, request.priority))
+        priority = max(-PRIORITIES, min(PRIORITIES, request.priority))
         new = NewRequest(
             id_,
             str(int.from_bytes(id_, "big", signed=True)),

@@ -3,6 +3,8 @@
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
 --   requests: {id, id as integer, domain, priority, request, seed?, group, limit, ''}; of one that is not to be filtered
 --     the id is random, and its fingerprint the last field: the id is remembered all the same, as it may be sent again
+--     seed 2 and 3: the fingerprint alone becomes known, and nothing is queued (it was seen before the crawl, elsewhere);
+--     2 counts as seeded, and filtered `imported as seen`, 3 does not count, as another shard counts it
 --   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
 -- Returns msgpack {added, duplicates, over a limit}; for a batch that was taken already, what was returned then;
 --   'gone' where the crawl takes none.
@@ -97,11 +99,14 @@ local function admit(group, limit)
   return false
 end
 
-local added, duplicates, over, seeds, taken = 0, known_duplicates, 0, 0, 0
+local SEEN, SEEN_ELSEWHERE = 2, 3 -- kinds of seed
+local added, duplicates, over, seeds, seen, taken = 0, known_duplicates, 0, 0, 0, 0
 local queues = {}
 for _, request in ipairs(requests) do
   local id, decimal, name, priority, body, seed, group, limit, original = unpack(request)
-  if not is_new(id, decimal) then
+  if seed == SEEN or seed == SEEN_ELSEWHERE then
+    if is_new(id, decimal) and seed == SEEN then seen = seen + 1 end
+  elseif not is_new(id, decimal) then
     duplicates = duplicates + 1
   else
     if original ~= '' then call('HSET', C .. ':copies', original, id) end
@@ -142,7 +147,11 @@ if over > 0 then
   count('filtered', over)
   count('filtered:page limit', over)
 end
-if seeds > 0 then count('seeded', seeds) end
+if seen > 0 then
+  count('filtered', seen)
+  count('filtered:imported as seen', seen)
+end
+if seeds + seen > 0 then count('seeded', seeds + seen) end
 if taken > seeds then count('discovered', taken - seeds) end
 if added > 0 then count('pending', added) end
 if duplicates > 0 then count('duplicates', duplicates) end

@@ -6,7 +6,7 @@ PAGES ?= ../shared/data/product-pages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench stack-down clean
+.PHONY: help setup crawl test lint format types eval bench chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ eval: $(VENV)/.ready-dev ## F1 of the extraction on recorded pages: make eval PA
 
 bench: $(VENV)/.ready-dev ## CPU per page of the whole path, beside plain Scrapy
 	@$(BIN)/python -m bench.pages
+
+chaos: $(VENV)/.ready-dev ## kill workers at random moments of a crawl of 5,000 pages; SEED=n repeats one
+	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
+	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays
 	@$(BIN)/python -m deploy.demo_shop down

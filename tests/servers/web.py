@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -25,19 +26,29 @@ class Page(NamedTuple):
     headers: dict[str, str] = {}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is gone, as killed workers are, is no error here."""
+
+
 class WebServer:
     """Answers `pages[path]`, a Page or a function of the number of earlier visits to it; 404 for others."""
 
-    def __init__(self, pages: dict[str, Page | Callable[[int], Page]], host: str = "127.0.0.1"):
-        self.pages = pages
+    def __init__(self, pages: Mapping[str, Page | Callable[[int], Page]], host: str = "127.0.0.1"):
+        self.pages: Any = pages
+        self.latency = 0.0
+        """Seconds until an answer."""
         self.visits: list[Visit] = []
+        self.times: Counter[str] = Counter()
+        """How often each path was asked for."""
         self.at_once: list[int] = []
         """How many requests were being answered when each one came."""
         self._answering = 0
         self._lock = threading.Lock()
         self._came = threading.Condition(self._lock)
-        self._server = ThreadingHTTPServer((host, 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server((host, 0), self._handler())
         self.domain = f"{host}:{self._server.server_port}"
         self.url = f"http://{self.domain}"
 
@@ -60,11 +71,13 @@ class WebServer:
 
     def _answer(self, path: str) -> Page:
         with self._came:
-            earlier = len(self.visits_of(path))
+            earlier = self.times[path]
+            self.times[path] += 1
             self.visits.append(Visit(monotonic(), path))
             self._answering += 1
             self.at_once.append(self._answering)
             self._came.notify_all()
+        sleep(self.latency)
         page = self.pages.get(path, Page("not here", 404))
         return page(earlier) if callable(page) else page
 
@@ -79,15 +92,17 @@ class WebServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                page = answer(self.path)
-                body = page.body.encode()
-                self.send_response(page.status)
-                for name, value in {"Content-Type": "text/html", **page.headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                answered()
+                try:
+                    page = answer(self.path)
+                    body = page.body.encode()
+                    self.send_response(page.status)
+                    for name, value in {"Content-Type": "text/html", **page.headers}.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                finally:
+                    answered()
 
             def log_message(self, *_: Any) -> None:
                 """Its visits are the log."""

@@ -177,6 +177,11 @@ class Crawls:
             raise UserError(f"crawl {name} is one of given URLs: give its workers the same -a urls=")
         return definition
 
+    async def formula(self, name: str) -> str:
+        """The formula of a crawl's fingerprints."""
+        definition = Definition.read((await self.describe(name))["definition"])
+        return definition.formula if definition is not None else PROJECT
+
     async def set_state(self, crawl: str, state: str, *, may_reopen: bool = False) -> tuple[str, str]:
         """(state that it has now, state that it had); a complete crawl stays so, unless it `may_reopen`."""
         now, had = (part.decode() for part in await self._run("state", crawl, state, int(may_reopen)))

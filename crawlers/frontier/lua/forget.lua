@@ -1,0 +1,11 @@
+-- What was learned of a domain is forgotten: circuit, failures, slow-down, latency, Retry-After. Its limits, its
+-- Crawl-delay and what is in flight stay. Touches S:domain, C:down, C:ready.
+-- ARGV: domain
+local name = ARGV[1]
+local fields = domain(name)
+for _, field in ipairs({'a', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}) do fields[field] = nil end
+fields.changed = true
+call('HDEL', C .. ':down', name)
+call('ZADD', C .. ':ready', 'XX', now, name)
+unpark(name, now)
+save_domains()

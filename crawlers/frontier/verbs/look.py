@@ -1,0 +1,76 @@
+"""Verbs that change nothing, but for `domains --forget`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Request
+
+from crawlers.domains import domain_of, is_web_url
+from crawlers.exceptions import UserError
+from crawlers.frontier import display, politeness
+from crawlers.frontier.fingerprints import fingerprinting
+from crawlers.frontier.fleet import Fleet
+from crawlers.frontier.idle_crawler import idle_crawler
+from crawlers.frontier.report import summaries
+from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, is_confirmed, show
+from crawlers.frontier.watching import show_status
+from crawlers.frontier.whereabouts import Search
+from crawlers.site_config import load_sites
+
+if TYPE_CHECKING:
+    import argparse
+
+
+async def status(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
+    """Where a crawl stands."""
+    await show_status(settings, opts.spider, opts.crawl, opts.top or 10, as_json=opts.json, watch=opts.watch)
+    return DONE
+
+
+async def crawls(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
+    """The latest crawls."""
+    async with Fleet.connected(settings, opts.spider) as fleet:
+        found = await summaries(fleet, opts.top or 20)
+    show(display.crawls(found), {"crawls": found}, opts)
+    return DONE
+
+
+async def why(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
+    """What became of a URL."""
+    [url] = args
+    if not is_web_url(url):
+        raise UserError(f"{url}: expected an http or https URL")
+    crawler = idle_crawler(settings, opts.spider)
+    shared = [site.name for site in load_sites(settings["SITES_DIR"]) if site.limits.shared and site.owns(url)]
+    async with Fleet.connected(settings, opts.spider) as fleet:
+        crawl = await fleet.the_crawl(opts.crawl)
+        fingerprint = fingerprinting(crawler, await fleet.crawls.formula(crawl))(Request(url))
+        found = await Search(fleet, crawl, fingerprint, [domain_of(url), *shared]).traces()
+        told = {
+            "url": url,
+            "crawl": crawl,
+            "fingerprint": fingerprint.hex(),
+            "requests": [asdict(one) for one in found],
+        }
+        show(display.traces(url, crawl, found, fleet.options.outcome_seconds), told, opts)
+    return DONE if found else NO_ANSWER
+
+
+async def domains(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
+    """How domains are asked, and how they are."""
+    async with Fleet.connected(settings, opts.spider) as fleet:
+        for domain in (opts.domain, opts.forget):
+            if domain and not await politeness.is_known(fleet, domain):
+                raise UserError(f"no domain {domain} is known: `scrapy frontier domains` lists those that are")
+        if opts.forget:
+            if not is_confirmed(f"Forget how {opts.forget} was asked, and close its circuit?", opts):
+                return NO_ANSWER
+            await politeness.forget(fleet, opts.forget)
+        if domain := opts.domain or opts.forget:
+            found, known = await politeness.politeness_of(fleet, [domain]), 1
+        else:
+            found, known = await politeness.top_domains(fleet, opts.top or 20)
+    show(display.domains(found, known), {"known": known, "domains": [asdict(one) for one in found]}, opts)
+    return DONE

@@ -51,6 +51,12 @@ class Command(ScrapyCommand):
         add("--reason", metavar="R", help="requeue: only those that died of it")
         add("--all-complete", action="store_true", help="purge: every crawl that is complete")
         add("--follow", action="store_true", help="seed: follow links, inside the domains of the URLs")
+        add("--from-url", metavar="URL", help="import-scrapy-redis: the Redis it comes from, where it is another")
+        add("--allow-pickle", action="store_true", help="import-scrapy-redis: read entries that can run code")
+        add("--fingerprints", metavar="F", help="import-scrapy-redis: formula of the seen-set, where nothing tells it")
+        add("--move", action="store_true", help="import-scrapy-redis: remove there what is here")
+        add("--dry-run", action="store_true", help="import-scrapy-redis: tell what it would do")
+        add("-a", "--argument", action="append", metavar="N=V", help="import-scrapy-redis: an argument of the spider")
         add("--force", action="store_true", help="purge: though workers are at it")
         add("--yes", action="store_true", help="do not ask")
 

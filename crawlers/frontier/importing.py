@@ -83,6 +83,14 @@ class ScrapyRedisImport:
         self._left: list[tuple[Entry, bytes | None]] = []
         self.way_in: WayIn | None = None
 
+    @property
+    def doing(self) -> str:
+        """What it is at."""
+        if self.way_in is not None and self.way_in.is_waiting:
+            return "waiting for Redis"
+        tally = self.tally
+        return f"{tally.entries:,} requests of {tally.queue}, {tally.fingerprints:,} fingerprints of {tally.seen_set}"
+
     async def prepare(self, formula: str | None = None, name: str = "") -> None:
         """Look at what there is, and change nothing. UserError where it cannot be imported as it was asked."""
         source = self._source

@@ -47,7 +47,11 @@ class Verb:
         return asyncio.run(load_object(f"{__name__}.{self.function}")(settings, args, opts))  # type: ignore[no-any-return]
 
 
-OPTIONS = ("crawl", "json", "watch", "top", "domain", "forget", "dead", "reason", "all_complete", "follow", "force")
+_IMPORT = "from_url allow_pickle fingerprints move dry_run argument"
+OPTIONS = (
+    *("crawl", "json", "watch", "top", "domain", "forget", "dead", "reason", "all_complete", "follow", "force"),
+    *_IMPORT.split(),
+)
 """Those that not every verb takes."""
 
 VERBS = {
@@ -70,4 +74,9 @@ VERBS = {
         "steer.purge", "purge --crawl ID [--force] [--yes], or purge --all-complete [--yes]", "crawl all_complete force"
     ),
     "seed": Verb("seed.seed", "seed FILE|- [--crawl ID] [--follow]", "crawl follow", 1),
+    "import-scrapy-redis": Verb(
+        "bring.import_scrapy_redis",
+        "import-scrapy-redis [--crawl ID] [--from-url URL] [--allow-pickle] [--move] [--dry-run]",
+        f"crawl {_IMPORT}",
+    ),
 }

@@ -10,14 +10,17 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from crawlers.frontier.crawls import LIST, Definition
+from crawlers.frontier.keys import Keys
 from deploy.demo_shop import DemoShop
 from tests.fleet import FrontierSeine, links
 from tests.frontier_console import SPIDER, Console, Scene, request_for
@@ -511,16 +514,7 @@ def test_a_list_that_changed_is_seeded_from_its_beginning(fleet: FrontierSeine, 
     assert "1 new, 2 known already" in frontier("seed", str(listed), "--crawl", "list-1").out
 
 
-def test_a_list_comes_from_standard_input(fleet: FrontierSeine, frontier: Console) -> None:
-    command = [sys.executable, "-m", "scrapy", "frontier", "seed", "-", "--follow"]
-    urls = "http://a.example/\nhttp://b.example/"
-    done = subprocess.run(command, cwd=ROOT, env=fleet.env, input=urls, text=True, capture_output=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "2 lines of stdin" in done.stdout
-    assert frontier.json("status")["definition"] == {"follow": True, "source": f"{LIST}stdin"}
-
-
-def test_a_crawl_is_not_complete_while_a_list_is_seeded_into_it(
+def test_a_crawl_is_not_complete_while_a_list_comes_in_by_standard_input(
     fleet: FrontierSeine, frontier: Console, scene: Scene
 ) -> None:
     scene.crawl("monday")
@@ -533,9 +527,12 @@ def test_a_crawl_is_not_complete_while_a_list_is_seeded_into_it(
         assert seeding.poll() is None
         time.sleep(0.01)
     assert scene.complete("monday") == "running"
-    out, _ = seeding.communicate("http://shop.example/\n", timeout=30)
-    assert seeding.returncode == 0, out
-    assert frontier.json("status")["right"]["pending"] == 1
+    assert [one["name"] for one in frontier.json("status")["workers"]] == ["seed stdin"]
+    out, _ = seeding.communicate("http://a.example/\nhttp://b.example/", timeout=30)
+    assert seeding.returncode == 0
+    assert "2 lines of stdin" in out
+    told = frontier.json("status")
+    assert (told["right"]["pending"], told["workers"]) == (2, [])
     assert scene.complete("monday") == "complete"
     refused = frontier("seed", os.devnull, "--crawl", "monday")
     assert refused.code == 2
@@ -553,6 +550,77 @@ def test_no_worker_seeds_what_is_a_lists_to_seed(frontier: Console, scene: Scene
     assert "not done: a list" in frontier("status").out
     scene.shard.run("seeding", scene.registry, "list-1", "seeder", "listed", 0)
     assert scene.complete("list-1") == "complete"
+
+
+def test_the_crawl_of_a_list_says_whether_links_are_followed(fleet: FrontierSeine, frontier: Console) -> None:
+    listed = fleet.folder / "urls.txt"
+    listed.write_text("http://a.example/\n")
+    assert frontier("seed", str(listed), "--follow").code == 0
+    assert frontier.json("status")["definition"] == {"follow": True, "source": f"{LIST}urls.txt"}
+    assert frontier("seed", str(listed)).code == 0
+    assert frontier.json("status")["definition"] == {"follow": False, "source": f"{LIST}urls.txt"}
+
+
+def test_what_a_restart_of_redis_lost_is_seeded_again(
+    fleet: FrontierSeine, capsys: pytest.CaptureFixture[str], frontier: Console, tmp_path: Path
+) -> None:
+    """The server comes back as it was when a quarter of the list was in."""
+    listed = fleet.folder / "urls.txt"
+    listed.write_text("".join(f"http://shop{number % 50}.example/p/{number}\n" for number in range(20_000)))
+    with RedisServer(tmp_path / "redis") as server:
+        console = Console({**fleet.env, "REDIS_URL": server.url}, capsys)
+        lists = f"{Keys(fleet.env['FRONTIER_NAMESPACE'], SPIDER).crawl(0, 'list-1')}:lists"
+
+        def go_back_in_time() -> None:
+            with server.client() as client:
+                while lines_of(client, lists) < 5000:
+                    time.sleep(0.005)
+                client.save()
+                while lines_of(client, lists) < 10_000:
+                    time.sleep(0.005)
+            server.kill()
+            server.start()
+
+        thread = threading.Thread(target=go_back_in_time)
+        thread.start()
+        seeded = console("seed", str(listed), "--crawl", "list-1")
+        thread.join()
+        assert seeded.code == 0, seeded.err
+        told = console.json("status")
+        assert (told["left"]["seeded"], told["right"]["pending"]) == (20_000, 20_000)
+        assert told["beside"]["duplicates"] > 5000
+
+
+def lines_of(client: Redis, lists: str) -> int:
+    """How much of the list is noted."""
+    return int(json.loads(client.hget(lists, "urls.txt") or "{}").get("lines", 0))
+
+
+@pytest.mark.parametrize("shards", [3])
+def test_a_crawl_over_shards_is_one_crawl(frontier: Console, scene: Scene, fleet: FrontierSeine, shards: int) -> None:
+    listed = fleet.folder / "urls.txt"
+    urls = [f"http://shop{number % 20}.example/p/{number}" for number in range(200)]
+    listed.write_text("\n".join(urls))
+    of = {"FRONTIER_SHARDS": shards}
+    assert frontier("seed", str(listed), "--crawl", "list-1", **of).code == 0
+    told = frontier.json("status", "--top", "100", **of)
+    assert (told["known"], told["balanced"], told["domains"]) == (200, True, 20)
+    assert sum(one["queued"] for one in told["top"]) == 200
+    assert {frontier.json("why", url, **of)["requests"][0]["shard"] for url in urls[:20]} == {0, 1, 2}
+    assert frontier("purge", "--crawl", "list-1", "--yes", **of).code == 0
+    assert not [name for name in scene.redis.scan_iter(f"{scene.shard.keys.namespace}:*") if b"list-1" in name]
+
+
+def test_a_worker_that_cannot_do_a_crawls_work_does_not_join_it_by_name(
+    fleet: FrontierSeine, frontier: Console, scene: Scene
+) -> None:
+    scene.crawl("sites", Definition(sites=("demo", "elsewhere")))
+    scene.crawl("urls", Definition(urls=("http://a.example/",), follow=False))
+    workers = {name: fleet.start("crawl", SPIDER, "-s", f"FRONTIER_CRAWL_ID={name}") for name in ("sites", "urls")}
+    said = {name: worker.communicate(timeout=30)[1].splitlines()[-1] for name, worker in workers.items()}
+    assert [worker.returncode for worker in workers.values()] == [2, 2]
+    assert said["sites"] == "seine: crawl sites is of sites that are unknown here: elsewhere"
+    assert said["urls"] == "seine: crawl urls is one of given URLs: give its workers the same -a urls="
 
 
 # --- Mistakes

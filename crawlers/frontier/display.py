@@ -28,6 +28,17 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if stream.isatty() else _WIDTH_OF_A_PIPE, highlight=False, markup=False)
 
 
+def put(what: RenderableType) -> None:
+    """Print it; in a pipe, without the blanks that fill the lines of a table."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(what)
+        return
+    with screen.capture() as captured:
+        screen.print(what)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
+
+
 # --- Answers
 
 
@@ -68,14 +79,14 @@ def crawls(found: list[dict[str, Any]]) -> RenderableType:
 
 def traces(url: str, crawl: str, found: list[Trace], kept: int) -> RenderableType:
     """What became of `url`."""
-    lines = [Text(url), line("crawl", crawl)]
+    lines = [("crawl", crawl)]
     for one in found:
-        lines.append(line("unfiltered" if one.unfiltered else "request", _fate(one, kept)))
-        lines += [line("domain", one.domain)] if one.domain else []
-        lines += [line("", f"attempt {number} failed: {reason}") for number, reason in enumerate(one.tries, 1)]
+        lines.append(("unfiltered" if one.unfiltered else "request", _fate(one, kept)))
+        lines += [("domain", one.domain)] if one.domain else []
+        lines += [("", f"attempt {number} failed: {reason}") for number, reason in enumerate(one.tries, 1)]
     if not found:
-        lines.append(line("", "not known in this crawl: no fetched page links to it, or its link is not followed"))
-    return Group(*lines)
+        lines.append(("request", "not known in this crawl: no fetched page links to it, or its link is not followed"))
+    return Group(Text(url), report(lines))
 
 
 def _fate(one: Trace, kept: int) -> str:
@@ -86,7 +97,7 @@ def _fate(one: Trace, kept: int) -> str:
     if one.fate == "delayed":
         return f"delayed, tried again in {one.due_in or 0:,.1f} s"
     if one.fate == "forgotten":
-        return f"known, its outcome not kept: older than {duration(kept)}, over a page limit, or cancelled"
+        return f"known, its outcome not kept: older than {duration(kept)}, over a page limit, cancelled, or imported"
     reason = f": {one.reason}" if one.reason else ""
     return f"{one.fate}{reason}, {duration(one.ago or 0)} ago, attempt {one.attempts}"
 
@@ -118,9 +129,14 @@ def clock(moment: str) -> str:
     return moment.replace("T", " ").removesuffix("Z")
 
 
-def line(name: str, text: str) -> Text:
-    """A line of a report."""
-    return Text.assemble((f"  {name:11}", "bold"), text)
+def report(lines: Iterable[tuple[str, str | Text]]) -> Table:
+    """Lines with a name each, '' where it is the one before; what is too long for the screen goes on below."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(width=12, style="bold")
+    rows.add_column()
+    for name, text in lines:
+        rows.add_row(f"  {name}", text)
+    return rows
 
 
 def table(*columns: str, text: int = 1) -> Table:

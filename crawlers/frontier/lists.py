@@ -149,7 +149,8 @@ def _url_of(line: bytes) -> str:
     if not text or text.startswith("#"):
         return ""
     if len(line) > LONGEST:
-        raise ValueError(f"{text[:80]}…: longer than {LONGEST} bytes")
+        raise ValueError(f"{text[:80]!r}…: longer than {LONGEST} bytes")
     if not is_web_url(text):
-        raise ValueError(f"{text[:200]}: expected an http or https URL")
+        shown = text[:200] if text.isprintable() else repr(text[:200])
+        raise ValueError(f"{shown}: expected an http or https URL")
     return urldefrag(text).url

@@ -44,7 +44,7 @@ async def longest_queues(fleet: Fleet, crawl: str, others: list[set[str]], most:
             if len(names) >= _DOMAINS_LOOKED_AT:
                 break
         listed = list(names)
-        queued = await connection.call(*(("ZCARD", f"{root}:queue:{name}") for name in listed)) if listed else []
+        queued = await connection.call(*(("ZCARD", f"{root}:queue:{name}") for name in listed))
         found += [(n, leased[root][name], name) for n, name in zip(queued, listed, strict=True)]
     top = sorted((one for one in found if one[0] or one[1]), reverse=True)[:most]
     known = await politeness_of(fleet, (name for _, _, name in top))

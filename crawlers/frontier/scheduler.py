@@ -284,7 +284,8 @@ class FrontierScheduler(BaseScheduler):
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
         await self.frontier.close(self._options.drain_seconds)
         targets = getattr(self._spider, "targets", None)
-        crawl, definition = await NextCrawl(self.control, self._pushed, targets.sites if targets else {}).wait()
+        sites, takes_lists = targets.sites if targets else {}, targets is None or targets.by_default
+        crawl, definition = await NextCrawl(self.control, self._pushed, sites, takes_lists=takes_lists).wait()
         log.info("next crawl", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
         self._seeder.cancel()

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def status_screen(one: Status) -> RenderableType:
     """A crawl's status."""
     parts: list[RenderableType] = [_heading(one), Text("  " + display.about(one.definition)), Text("")]
-    parts += [Text("  its numbers are no longer kept")] if one.expired else _equation(one)
-    parts += [display.line("seeding", text) for text in _seeding(one)]
-    parts += [display.line("waiting", text) for text in _waiting(one)]
+    lines: list[tuple[str, str | Text]]
+    lines = [("requests", "their numbers are no longer kept")] if one.expired else _equation(one)
+    lines += [("seeding", text) for text in _seeding(one)]
+    lines += [("waiting", text) for text in _waiting(one)]
+    parts.append(display.report(lines))
     if one.top:
         parts += [Text(""), _domains_of(one)]
     if one.workers:
@@ -40,20 +42,19 @@ def _heading(one: Status) -> Text:
     return text.append(f", opened {display.clock(one.opened)}{ending}, {display.duration(one.seconds)}")
 
 
-def _equation(one: Status) -> list[RenderableType]:
+def _equation(one: Status) -> list[tuple[str, str | Text]]:
     left = " + ".join(f"{one.left[term]:,} {term}" for term in LEFT)
     right = " + ".join(f"{one.right[term]:,} {term}" for term in RIGHT)
     verdict = ("adds up", "green") if one.balanced else (f"does not add up: {one.accounted - one.known:+,}", "bold red")
     rates = [f"{one.per_second[name]:,.1f}/s {name}" for name in ("now", "average") if name in one.per_second]
-    lines: list[RenderableType] = [
-        display.line("requests", f"{one.known:,} = {left}"),
-        Text.assemble(display.line("", f"{one.accounted:,} = {right}  "), verdict),
-        display.line("filtered", _reasons(one.right["filtered"], one.filtered)),
-        display.line("dead", _reasons(one.right["dead"], one.dead)),
-        display.line("beside", ", ".join(f"{n:,} {term}" for term, n in one.beside.items())),
-        display.line("outcomes", f"{one.settled:,}: {', '.join(rates)}"),
+    return [
+        ("requests", f"{one.known:,} = {left}"),
+        ("", Text.assemble(f"{one.accounted:,} = {right}: ", verdict)),
+        ("filtered", _reasons(one.right["filtered"], one.filtered)),
+        ("dead", _reasons(one.right["dead"], one.dead)),
+        ("beside", ", ".join(f"{n:,} {term}" for term, n in one.beside.items())),
+        ("outcomes", f"{one.settled:,}: {', '.join(rates)}"),
     ]
-    return lines
 
 
 def _reasons(total: int, reasons: dict[str, int]) -> str:
@@ -65,7 +66,7 @@ def _seeding(one: Status) -> list[str]:
     by = {"open": "its first worker's `start()`", "list": "a list"}.get(one.seeding)
     lines = [f"not done: {by}"] if by else []
     for noted in one.lists:
-        end = "all in" if noted["done"] else "not all in: `scrapy frontier seed` goes on with it"
+        end = "all in" if noted["done"] else "not all in: the command that brings it goes on with it"
         lines.append(f"{noted['source']}: {noted['lines']:,} lines, {noted['refused']:,} refused, {end}")
     return lines
 

@@ -21,12 +21,16 @@ _LOOK = 1.0
 
 
 class NextCrawl:
-    """One that another worker opened, one of the sites whose interval is over, or one of pushed URLs."""
+    """One that another worker opened, one of the sites whose interval is over, or one of pushed URLs.
 
-    def __init__(self, control: Control, pushed: PushedUrls, sites: Mapping[str, Site]):
+    `takes_lists`: or one that `scrapy frontier seed` seeds, for which a worker must know every site.
+    """
+
+    def __init__(self, control: Control, pushed: PushedUrls, sites: Mapping[str, Site], *, takes_lists: bool):
         self._control = control
         self._pushed = pushed
         self._sites = sites
+        self._takes_lists = takes_lists
 
     async def wait(self) -> tuple[str, Definition]:
         """The next crawl's name and definition, as soon as there is one."""
@@ -52,7 +56,7 @@ class NextCrawl:
 
     def _can_join(self, definition: Definition) -> bool:
         if definition.source:
-            return definition.source == self._pushed.key or definition.is_of_list
+            return definition.source == self._pushed.key or (definition.is_of_list and self._takes_lists)
         return set(definition.sites) <= set(self._sites)
 
     def _due(self, opened: dict[str, float]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack, nullcontext
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from crawlers.frontier.status_display import status_screen
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from crawlers.frontier.report import Status
 
@@ -79,13 +80,14 @@ async def show_status(
             shown: RenderableType = ""
             async for found in _looks(look, watch=watch):
                 if isinstance(found, Exception):
-                    why = str(found) or type(found).__name__
-                    _draw(Group(shown, Text(f"  Redis does not answer: {why}", "red")), screen, live)
+                    _tell_trouble(found, shown, live)
                 elif as_json:
                     print(found.to_json(), flush=True)
-                else:
+                elif live is not None:
                     shown = status_screen(found)
-                    _draw(shown, screen, live)
+                    live.update(shown, refresh=True)
+                else:
+                    display.put(status_screen(found))
 
 
 async def _looks(look: Look, *, watch: bool) -> AsyncIterator[Status | Exception]:
@@ -98,8 +100,9 @@ async def _looks(look: Look, *, watch: bool) -> AsyncIterator[Status | Exception
             yield error
 
 
-def _draw(what: RenderableType, screen: Console, live: Live | None) -> None:
+def _tell_trouble(error: Exception, shown: RenderableType, live: Live | None) -> None:
+    why = f"Redis does not answer: {str(error) or type(error).__name__}"
     if live is not None:
-        live.update(what, refresh=True)
+        live.update(Group(shown, Text(f"  {why}", "red")), refresh=True)
     else:
-        screen.print(what)
+        print(f"seine: {why}", file=sys.stderr)

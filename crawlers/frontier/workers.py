@@ -35,10 +35,10 @@ async def workers_of(fleet: Fleet, crawl: str) -> list[WorkerStatus]:
     found: dict[str, WorkerStatus] = {}
     for number, connection in fleet.shards():
         shard, root = fleet.keys.shard(number), fleet.keys.crawl(number, crawl)
-        for worker, until in await _registered(fleet, number):
-            (of, info), leases = await connection.call(
-                ("HMGET", f"{shard}:worker:{worker}", "crawl", "info"), ("SCARD", f"{shard}:held:{worker}")
-            )
+        registered = await _registered(fleet, number)
+        told = await connection.call(*(("HMGET", f"{shard}:worker:{one}", "crawl", "info") for one, _ in registered))
+        held = await connection.call(*(("SCARD", f"{shard}:held:{one}") for one, _ in registered))
+        for (worker, until), (of, info), leases in zip(registered, told, held, strict=True):
             if of == root.encode() and info is not None:
                 before = found[worker].leases if worker in found else 0
                 found[worker] = _worker(fleet, worker, json.loads(info), leases + before, until - now)
@@ -51,9 +51,7 @@ async def crawls_with_workers(fleet: Fleet) -> list[set[str]]:
     for number, connection in fleet.shards():
         shard = fleet.keys.shard(number)
         names = [worker for worker, _ in await _registered(fleet, number)]
-        crawls = (
-            await connection.call(*(("HGET", f"{shard}:worker:{name}", "crawl") for name in names)) if names else []
-        )
+        crawls = await connection.call(*(("HGET", f"{shard}:worker:{name}", "crawl") for name in names))
         found.append({crawl.decode() for crawl in crawls if crawl is not None})
     return found
 

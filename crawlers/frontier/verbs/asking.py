@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from crawlers.exceptions import UserError
-from crawlers.frontier.display import console
+from crawlers.frontier.display import put
 
 if TYPE_CHECKING:
     import argparse
@@ -31,4 +31,4 @@ def show(renderable: RenderableType, told: dict[str, Any], opts: argparse.Namesp
     if opts.json:
         print(json.dumps(told))
     else:
-        console().print(renderable)
+        put(renderable)

@@ -45,6 +45,7 @@ BOT_NAME = "seine"
 SPIDER_MODULES = ["crawlers.spiders"]
 NEWSPIDER_MODULE = "crawlers.spiders"
 COMMANDS_MODULE = "crawlers.commands"
+REQUEST_FINGERPRINTER_CLASS = "crawlers.fingerprints.QuickFingerprinter"  # Scrapy's fingerprints, quicker
 SITES_DIR = env("SITES_DIR", str, str(_ROOT / "crawlers" / "sites"), "folder of the sites' TOML files")
 FRONTIER_CRAWL_ID = env("FRONTIER_CRAWL_ID", str, None, "name of the crawl; made from the time when unset")
 WORKER_ID = env("WORKER_ID", str, None, "name of this worker in records and logs; host and pid when unset")

@@ -19,6 +19,7 @@ from scrapy.utils.request import RequestFingerprinter
 
 from crawlers.budgets import budget_of, site_of
 from crawlers.exceptions import SeineError, UserError
+from crawlers.fingerprints import QuickFingerprinter
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
@@ -163,7 +164,7 @@ class FrontierScheduler(BaseScheduler):
         """Requests are known for the same by this formula from now on."""
         self._fingerprint = fingerprinting(self._crawler, formula)
         own = self._crawler.request_fingerprinter
-        self._is_plain_fingerprint = formula != PROJECT or type(own) is RequestFingerprinter
+        self._is_plain_fingerprint = formula != PROJECT or type(own) in (RequestFingerprinter, QuickFingerprinter)
 
     async def _tell_limits(self, connections: list[Any]) -> None:
         """The limits of the sites' budgets become the fleet's."""

@@ -147,6 +147,7 @@ class FrontierScheduler(BaseScheduler):
         settings = self._crawler.settings
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
+            self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
             self._spider.follows = definition.follow  # type: ignore[attr-defined]
         self._fingerprint_by(definition.formula)
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]

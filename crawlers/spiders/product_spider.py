@@ -50,6 +50,8 @@ class ProductSpider(Spider):
         self._decisions: dict[str, Callable[[str], bool]] = {}
         self.follows = targets.follow
         """Whether links are followed; the crawl that is joined may say otherwise."""
+        self.follows_strangers = False
+        """Whether links are followed on pages of no known site, inside their domain."""
         self.seeded_sites: frozenset[str] | None = None
         """The sites whose seeds the next `start()` yields; None is all."""
         self.is_known: Callable[[str], bool] = lambda url: False
@@ -120,7 +122,7 @@ class ProductSpider(Spider):
             extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
             if extraction.product is not None:
                 yield self._product(extraction, response, site)
-        if self.follows:
+        if self.follows and (site.name in self.sites or self.follows_strangers):
             hrefs = (href for link in root.iter("a") if (href := link.get("href")))
             yield from self._wanted(absolute(response.urljoin(""), hrefs), site, depth=response.meta.get("depth", 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,11 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scrapy import Request
+from scrapy.settings import Settings
 
+from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
+from crawlers.frontier.pushes import PushedUrls
 from crawlers.sink_load import SinkLoad
 from deploy.demo_shop import DemoShop
 from tests.fleet import FrontierSeine, links
+from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
 
@@ -167,6 +173,31 @@ def test_pushed_urls_that_a_dead_worker_had_claimed_come_back(
     fleet.redis.lpush(key, f"{server.url}/")
     over = fleet.crawl_from(server, "/", REDIS_START_URLS_KEY=key)
     assert over.counts["empty"] == 2
+
+
+def test_looking_for_the_end_and_taking_what_is_pushed_do_not_meet_on_their_connection(
+    fleet: FrontierSeine, redis_server: RedisServer
+) -> None:
+    """An answer that the other one read would leave this one waiting for ever."""
+    key = f"{fleet.env['FRONTIER_NAMESPACE']}:urls"
+    fleet.redis.rpush(key, *(f"http://a.example/{n}" for n in range(5)))
+
+    async def take_and_look() -> list[str]:
+        settings = Settings({"REDIS_URL": redis_server.url, "REDIS_TIMEOUT": 5, "REDIS_START_URLS_KEY": key})
+        pushed = PushedUrls(Servers.from_settings(settings), settings, "path_spider", "worker", 9000)
+        await pushed.open()
+        looking = asyncio.gather(*(pushed.is_empty() for _ in range(20)))
+        urls = [request.url for request in await pushed.claim(Request)]
+        assert not any(await looking)
+        await pushed.done()
+        assert await pushed.is_empty()
+        await pushed.close()
+        return urls
+
+    async def in_time() -> list[str]:
+        return await asyncio.wait_for(take_and_look(), 10)
+
+    assert len(asyncio.run(in_time())) == 5
 
 
 def test_a_waiting_worker_takes_the_next_crawl_when_a_sites_interval_is_over(

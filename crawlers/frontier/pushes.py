@@ -41,6 +41,8 @@ class PushedUrls:
         count = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD"}[self._kind]
         self._counts = ((count, self.key), ("ZCARD", f"{{{self.key}}}:claims"))
         self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+        """The one who takes and the one who watches for the end ask over one connection."""
 
     async def open(self) -> None:
         """Connect, at a start. Raises one of AWAY, also where this user may not read the list."""
@@ -92,16 +94,17 @@ class PushedUrls:
         await self._command(("LTRIM", refused, 0, _REFUSED - 1))
 
     async def _command(self, command: Any) -> Any:
-        while True:
-            try:
-                if self._connection is None:
-                    self._connection = await self._servers.connect(self.key)
-                return await self._connection.one(*command)
-            except AWAY:
-                if self._connection is not None:
-                    await self._connection.close()
-                    self._connection = None
-                await asyncio.sleep(0.5)
+        async with self._lock:
+            while True:
+                try:
+                    if self._connection is None:
+                        self._connection = await self._servers.connect(self.key)
+                    return await self._connection.one(*command)
+                except AWAY:
+                    if self._connection is not None:
+                        await self._connection.close()
+                        self._connection = None
+                    await asyncio.sleep(0.5)
 
 
 def _request_of(entry: bytes, request_for: Callable[[str], Request]) -> Request:

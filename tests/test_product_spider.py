@@ -122,7 +122,8 @@ def test_a_worker_that_is_told_to_stop_delivers_what_it_holds(seine: Seine, site
         if '"acknowledged"' in line:
             break
     process.send_signal(signal.SIGTERM)
-    log.append(process.communicate(timeout=60)[1])
+    log.extend(process.stderr)  # communicate() would miss what this iterator has read ahead
+    process.wait(60)
 
     err = "".join(log)
     assert process.returncode == 0, err[-2000:]

@@ -79,7 +79,7 @@ async def _with_progress(importing: ScrapyRedisImport, source: ScrapyRedisSource
 
 def _sum_up(tally: Imported, opts: argparse.Namespace) -> int:
     refused = tally.refusals.counts.total()
-    print(f"crawl {tally.crawl or '(a new one)'}: {'would get' if opts.dry_run else 'got'} what is at {tally.where}")
+    print(f"crawl {tally.crawl or '(a new one)'}, from {tally.where}{': nothing is changed' if opts.dry_run else ''}")
     if opts.dry_run:
         print(f"  {tally.queue}: {tally.entries:,} requests, {tally.added:,} of which can be imported")
         print(f"  {tally.seen_set}: {tally.fingerprints:,} fingerprints")
@@ -92,9 +92,7 @@ def _sum_up(tally: Imported, opts: argparse.Namespace) -> int:
         print(f"  {refused:,} refused, and left where they are:")
         for reason, number in tally.refusals.counts.most_common():
             print(f"    {number:,}  {reason}: {', '.join(tally.refusals.examples[reason])}")
-    if opts.dry_run:
-        print("  nothing was changed")
-    else:
+    if not opts.dry_run:
         _tell_what_now(tally, opts)
     if not tally.unchanged:
         return _CHANGED

@@ -6,10 +6,10 @@ PAGES ?= ../shared/data/product-pages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench chaos stack-down clean
+.PHONY: help setup crawl test lint format types eval bench bench-frontier chaos stack-down clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -45,6 +45,9 @@ eval: $(VENV)/.ready-dev ## F1 of the extraction on recorded pages: make eval PA
 
 bench: $(VENV)/.ready-dev ## CPU per page of the whole path, beside plain Scrapy
 	@$(BIN)/python -m bench.pages
+
+bench-frontier: $(VENV)/.ready-dev ## the frontier beside scrapy-redis and plain Scrapy: some 20 minutes
+	@$(BIN)/python -m bench.frontier
 
 chaos: $(VENV)/.ready-dev ## kill workers at random moments of a crawl of 5,000 pages; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \

@@ -17,6 +17,17 @@ from tests.servers.web import WebServer
 from tests.support import Seine, free_ports
 
 
+@pytest.fixture(autouse=True)
+def no_command_outlives_its_test() -> Iterator[None]:
+    """A worker that a failed test left would wait for its crawl for ever."""
+    yield
+    for process in Seine.started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    Seine.started.clear()
+
+
 @pytest.fixture(scope="session")
 def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real Kafka and a real registry. A test that stops one starts it again."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -50,21 +50,27 @@ class Finished:
 class Seine:
     """Runs `scrapy` in a folder of its own, as a user does, with an environment of its own."""
 
+    started: ClassVar[list[subprocess.Popen[str]]] = []
+    """The commands of the running test."""
+
     def __init__(self, folder: Path, env: dict[str, str]):
         self.folder = folder
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
 
     def start(self, *args: str) -> subprocess.Popen[str]:
-        """The running command."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "scrapy", *args],
-            cwd=ROOT,
-            env=self.env,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        """The running command; it does not outlive its test."""
+        self.started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "scrapy", *args],
+                cwd=ROOT,
+                env=self.env,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         )
+        return self.started[-1]
 
     def run(self, *args: str, timeout: float = 90) -> Finished:
         """The command's end; it is killed after `timeout` seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -20,6 +21,15 @@ REAL_CLOCK = "call('TIME')"
 TEST_CLOCK = "call('HMGET', S .. ':clock', 'seconds', 'microseconds')"
 START = 1_800_000_000_000
 """What the clock shows first, in milliseconds."""
+DUMP = """
+local how = {string = {'GET'}, hash = {'HGETALL'}, set = {'SMEMBERS'}, zset = {'ZRANGE', 0, -1, 'WITHSCORES'}}
+local rows = {}
+for _, name in ipairs(redis.call('KEYS', ARGV[1])) do
+  local kind = redis.call('TYPE', name).ok
+  rows[#rows + 1] = {name, kind, redis.call(how[kind][1], name, unpack(how[kind], 2))}
+end
+return cmsgpack.pack(rows)
+"""
 OUTCOMES = ("delivered", "expanded", "redirected", "empty", "filtered", "dead")
 LIVES = 30_000
 """Milliseconds without a heartbeat."""
@@ -146,15 +156,8 @@ class Shard:
 
     def dump(self) -> dict[str, Any]:
         """Every key of the namespace but the clock, with what it holds."""
-        names = sorted(name for name in self.client.scan_iter(f"{self.keys.namespace}:*", 1000))
-        with self.client.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.type(name)
-            kinds = pipeline.execute()
-            for name, kind in zip(names, kinds, strict=True):
-                _READ[kind](pipeline, name)
-            values = [dict(value) if isinstance(value, list) else value for value in pipeline.execute()]
-        found = {name.decode().removeprefix(f"{self.root}:"): value for name, value in zip(names, values, strict=True)}
+        rows = msgpack.unpackb(self.client.eval(DUMP, 0, f"{self.keys.namespace}:*"), raw=True)
+        found = {name.decode().removeprefix(f"{self.root}:"): _READ[kind](value) for name, kind, value in rows}
         found.pop("clock", None)
         return found
 
@@ -174,12 +177,11 @@ class Shard:
         return state
 
 
-_READ = {
-    b"string": Redis.get,
-    b"hash": Redis.hgetall,
-    b"set": Redis.smembers,
-    b"zset": lambda pipeline, name: pipeline.zrange(name, 0, -1, withscores=True),
-}
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+_READ: dict[bytes, Callable[[Any], Any]] = {b"string": bytes, b"hash": _pairs, b"set": set, b"zset": _pairs}
 
 
 @dataclass
@@ -338,6 +340,8 @@ class Part:
     holders: dict[bytes, str]
     """Id -> worker."""
     ready: set[str]
+    given_up: set[str]
+    """Domains."""
     places: Counter[bytes] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -380,6 +384,7 @@ class State:
             dead={id_: row[0].decode() for id_, row in rows("dead").items()},
             holders={id_: row[1].decode() for id_, row in leases.items()},
             ready={name.decode() for name in self.dump.get(f"{crawl}:ready", {})},
+            given_up={name.decode() for name in self.dump.get(f"{crawl}:down", {})},
         )
 
     def check(self) -> None:

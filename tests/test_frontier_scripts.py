@@ -376,6 +376,7 @@ def test_two_crawls_share_a_domains_concurrency(shard: Shard, worker: Worker) ->
     [first, _] = worker.lease()
     assert other.lease() == []
     worker.settle(ended(first))
+    assert "w" not in shard.domain(), "woken, nobody waits any more"
     assert len(other.lease()) == 1
     assert worker.lease() == []
 
@@ -1163,6 +1164,16 @@ def test_a_full_redis_still_settles(shard: Shard, worker: Worker, outcome: str) 
         worker.settle(ended(first), settle(first, outcome, "why"), retry(second), release(third))
     assert worker.crawl.counts[outcome] == 1
     assert worker.crawl.counts["pending"] == 1
+
+
+def test_a_full_redis_still_hears_of_starts_and_of_robots(slow: Shard) -> None:
+    worker = slow.worker()
+    worker.enqueue(*pages(1))
+    [lease] = worker.lease()
+    with full(slow.client):
+        worker.settle(began(lease))
+        worker.settle(crawl_delay("shop.example", 700))
+    assert (slow.domain()["s"], slow.domain()["r"]) == (str(slow.now), "700")
 
 
 def test_a_full_redis_keeps_its_workers_and_knows_the_dead(shard: Shard, worker: Worker) -> None:

@@ -80,10 +80,7 @@ local function learn(name, latency, verdict, retry_after)
   local slower = fields.x or 1
   if verdict == 0 then
     fields.e = nil
-    if fields.q then
-      fields.q, fields.n, fields.v = nil, nil, nil
-      unpark(name, now)
-    end
+    fields.q, fields.n, fields.v = nil, nil, nil
     fields.l = math.floor((fields.l or latency) * 0.7 + latency * 0.3)
     fields.m = math.floor((fields.m or latency) * 0.98 + latency * 0.02)
     slower = fields.l > 3 * fields.m + 200 and slower * 1.25 or slower * 0.9

@@ -39,7 +39,7 @@ class Lease:
     delay: float
     """Seconds between two requests to its domain."""
     attempts: int
-    """Made before this one."""
+    """Failed before this one; those that were lost with their worker are not counted."""
     data: bytes
     request: Any = None
     started: bool = False

@@ -157,3 +157,12 @@ local function tries_of(crawl, id)
   local packed = call('HGET', crawl .. ':tries', id)
   return packed and cmsgpack.unpack(packed) or {}
 end
+
+-- (attempts that failed, attempts that were lost with their worker) of a request's reasons.
+local function failures_and_losses(tries)
+  local losses = 0
+  for _, why in ipairs(tries) do
+    if why == LOST then losses = losses + 1 end
+  end
+  return #tries - losses, losses
+end

@@ -4,7 +4,7 @@
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
 --   turn, default delay (ms), default concurrency
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
---   leases: {id, milliseconds until its start, delay (ms), attempts, domain, request}
+--   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request}
 local worker, token = ARGV[1], ARGV[2]
 local want, look, quantum = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local default_delay, default_concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -162,7 +162,7 @@ if #ids > 0 then
   if call('EXISTS', C .. ':tries') == 1 then
     local tried = call('HMGET', C .. ':tries', unpack(ids))
     for i, packed in ipairs(tried) do
-      if packed then leases[i][4] = #cmsgpack.unpack(packed) end
+      if packed then leases[i][4] = failures_and_losses(cmsgpack.unpack(packed)) end
     end
   end
 end

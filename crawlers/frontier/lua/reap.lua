@@ -18,11 +18,9 @@ local function end_worker(worker)
       call('HDEL', crawl .. ':leases', id)
       if call('SISMEMBER', S .. ':busy:' .. worker, id) == 1 then free_slot(name) end
       names[name] = true
-      local tries, losses = tries_of(crawl, id), 0
+      local tries = tries_of(crawl, id)
       tries[#tries + 1] = LOST
-      for _, why in ipairs(tries) do
-        if why == LOST then losses = losses + 1 end
-      end
+      local _, losses = failures_and_losses(tries)
       if losses >= most_losses then
         call('HDEL', crawl .. ':tries', id)
         bury(crawl, id, name, row[SCORE], row[REQUEST], tries, LOST)

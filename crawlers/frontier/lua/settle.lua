@@ -128,12 +128,8 @@ function act.retry(id, row, started, after, reason, most_attempts, request)
   let_go(id, row, started)
   local tries = tries_of(C, id)
   tries[#tries + 1] = reason
-  local attempts = 0
-  for _, why in ipairs(tries) do
-    if why ~= LOST then attempts = attempts + 1 end
-  end
   if request == '' then request = row[REQUEST] end
-  if attempts >= most_attempts then
+  if failures_and_losses(tries) >= most_attempts then
     call('HDEL', C .. ':tries', id)
     bury(C, id, row[DOMAIN], row[SCORE], request, tries, reason)
     dead_ids[#dead_ids + 1] = id

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bench.frontier.server import Server
@@ -48,6 +49,8 @@ class ScrapyFleet:
             for _ in range(number):
                 nothing = subprocess.DEVNULL
                 process = subprocess.Popen(command, cwd=ROOT, env=self._env, stdin=nothing, stdout=log, stderr=log)
+                with suppress(PermissionError):
+                    os.setpriority(os.PRIO_PROCESS, process.pid, 0)
                 self._processes.append(process)
         deadline = time.monotonic() + _SECONDS
         while self._registered() < before + number:

@@ -70,6 +70,24 @@ def test_retry_after_is_waited_for_by_the_whole_domain(fleet: FrontierSeine, web
     assert second - first >= 1.0
 
 
+def test_what_is_leased_of_a_domain_that_asks_to_wait_waits_too(
+    fleet: FrontierSeine, web: Callable[..., WebServer]
+) -> None:
+    """Of many leases at once, one is told to come back; those that have not started go back with it."""
+
+    def busy(earlier: int) -> Page:
+        return Page("busy", 429, {"Retry-After": "1"}) if earlier == 0 else Page("x")
+
+    server = web({"/": links("/later", *(f"/n{i}" for i in range(20)))} | {f"/n{i}": Page("x") for i in range(20)})
+    server.pages["/later"] = busy
+    limits = {"CONCURRENT_REQUESTS": 1, "CONCURRENT_REQUESTS_PER_DOMAIN": 16, "DEPTH_PRIORITY": 0}
+    ended = fleet.crawl_from(server, "/", **limits)
+    assert ended.of("empty", "retried") == {"empty": 21, "retried": 1}
+    first = server.visits_of("/later")[0]
+    later = [visit.at - first for visit in server.visits if visit.at > first]
+    assert min(later) >= 1.0
+
+
 def test_an_errback_that_makes_an_item_of_a_failure_delivers(
     fleet: FrontierSeine, web: Callable[..., WebServer]
 ) -> None:

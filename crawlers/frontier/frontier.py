@@ -190,8 +190,7 @@ class Frontier:
                 return None
             heapq.heappop(self._ready)
             self._taken += 1
-            session = self._session(lease)
-            if self.wanted(session):
+            if len(self._ready) * 2 <= self.options.prefetch and self.wanted(session := self._session(lease)):
                 session.wake()
             return lease
         return None
@@ -206,7 +205,18 @@ class Frontier:
         """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
         if not lease.ended:
             lease.ended = True
+            if retry_after:
+                self._give_back(lease.domain)
             self._say(lease, ("ended", lease, round(latency * 1000), verdict, round(retry_after * 1000)))
+
+    def _give_back(self, domain: str) -> None:
+        """The domain asks to be left alone: what is leased of it and not started waits in Redis."""
+        of_it = [entry for entry in self._ready if entry[2].domain == domain]
+        self._ready = [entry for entry in self._ready if entry[2].domain != domain]
+        heapq.heapify(self._ready)
+        for _, _, lease in of_it:
+            if not lease.lost:
+                self.release(lease)
 
     def settle(self, lease: Lease, outcome: str, reason: str = "", after: Awaitable[Any] | None = None) -> None:
         """The request's outcome. With `after`, once that is done; where it raises, the request goes back."""

@@ -18,7 +18,8 @@ PAGES = 30
 
 
 def start(fleet: FrontierSeine, server: WebServer, **settings: object) -> subprocess.Popen[str]:
-    options = fleet.options(FRONTIER_CRAWL_ID="one", CONCURRENT_REQUESTS=4, **settings)
+    limits = {"CONCURRENT_REQUESTS": 4, "CONCURRENT_REQUESTS_PER_DOMAIN": 16}
+    options = fleet.options(FRONTIER_CRAWL_ID="one", **limits, **settings)
     return fleet.start("crawl", "path_spider", "-a", f"url={server.url}/", *options)
 
 

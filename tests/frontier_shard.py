@@ -236,10 +236,14 @@ class Worker:
         self.name = f"worker {next(shard.numbers)}"
         self.enqueued = self.settled = 0
         """Sequence numbers of its last batches."""
+        self.session = 0
+        """The number of its connection."""
         self.register()
 
     def register(self) -> None:
-        self._run("register", LIVES, "{}")
+        """As every new connection does at first."""
+        self.session += 1
+        self._run("register", LIVES, "{}", self.session)
 
     def enqueue(self, *requests: NewRequest, **more: Any) -> Any:
         """(added, duplicates, over a limit), or b'gone'."""
@@ -257,7 +261,7 @@ class Worker:
     def ask(self, want: int = 100, look: int = LOOK, per_domain: int = 100) -> LeaseReply:
         """A call for leases, and all of its reply."""
         token, limits = b"%08d" % next(self.shard.numbers), self.shard.limits
-        reply = self._run("lease", token, want, look, per_domain, limits.delay, limits.concurrency)
+        reply = self._run("lease", token, want, look, per_domain, limits.delay, limits.concurrency, self.session)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
             Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data)
@@ -294,7 +298,7 @@ class Worker:
     def reconcile(self, *leases: Leased) -> list[bytes]:
         """The ids that are not, or no longer, its own."""
         known = [part for lease in leases for part in (lease.id, lease.token)]
-        return self._run("reconcile", self.shard.limits.delay, *known)
+        return self._run("reconcile", self.shard.limits.delay, self.session, *known)
 
     def _run(self, script: str, *arguments: str | bytes | int) -> Any:
         return self.shard.run(script, self.crawl.root, self.name, *arguments)

@@ -1209,3 +1209,19 @@ def test_the_scripts_go_by_the_clock_of_redis(new_shard: Callable[..., Shard]) -
     assert life - (seconds * 1000 + microseconds // 1000) == pytest.approx(LIVES, abs=5000)
     assert int(shard.domain()["s"]) == pytest.approx(seconds * 1000, abs=5000)
     assert worker.crawl.counts == {"discovered": 2, "delivered": 1, "pending": 1}
+
+
+def test_what_an_older_connection_still_delivers_changes_nothing(new_shard: Callable[..., Shard]) -> None:
+    worker = new_shard().worker()
+    worker.enqueue(*pages(*range(10)))
+    [lease] = worker.lease(want=1)
+    worker.register()
+    assert worker.reconcile(lease) == []
+    current, worker.session = worker.session, 1
+    assert worker.lease() == []
+    for late in (lambda: worker.reconcile(), lambda: worker._run("register", LIVES, "{}", 1)):
+        with pytest.raises(ResponseError, match="LATE"):
+            late()
+    worker.session = current
+    assert worker.settle(settle(lease)) == (0, [])
+    assert worker.lease()

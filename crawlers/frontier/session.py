@@ -70,6 +70,8 @@ class Session:
         self._enqueuing_counts: tuple[int, dict[str, int]] = (0, {})
         self._settle_sequence = self._enqueue_sequence = 0
         self._run_id = ""
+        self._session = 0
+        """How many connections there were."""
         self._event = asyncio.Event()
         self._last_exchange = self._lease_at = 0.0
         self._poll = _SHORTEST_POLL
@@ -141,11 +143,14 @@ class Session:
         self._run_id = connection.run_id
         held = [lease for lease in self._frontier.held.values() if lease.shard == self.number and not lease.lost]
         known = [part for lease in held for part in (lease.id, lease.token)]
+        self._session += 1
         sent_at = monotonic()
         _, lost = await self._answered(
             connection,
-            self._script("register", self._worker, self._options.lease_ms, json.dumps(self._frontier.info)),
-            self._script("reconcile", self._worker, self._options.delay, *known),
+            self._script(
+                "register", self._worker, self._options.lease_ms, json.dumps(self._frontier.info), self._session
+            ),
+            self._script("reconcile", self._worker, self._options.delay, self._session, *known),
         )
         in_flight = {operation[1].id for operation in self._settling if operation[0] != "delay"}
         for id_ in lost:
@@ -366,6 +371,7 @@ class Session:
             options.per_domain,
             options.delay,
             options.concurrency,
+            self._session,
         )
 
     def _leased(self, token: bytes, reply: Any) -> None:

@@ -4,8 +4,8 @@
 -- KEYS[2]  C = S:<spider>:<crawl>         one crawl's part of that shard
 --
 -- S:workers            zset   worker -> moment its lease of life ends (ms)
--- S:worker:<w>         hash   crawl (its C), info, enqueued and settled (sequence numbers of its last batches), reply;
---                             expires once the worker is gone
+-- S:worker:<w>         hash   crawl (its C), info, session (number of its connection), enqueued and settled (sequence
+--                             numbers of its last batches), reply; expires once the worker is gone
 -- S:held:<w>           set    ids of the requests that it has leased
 -- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
 -- S:tick               string moment that anyone last looked for dead workers (ms)
@@ -108,6 +108,11 @@ end
 
 -- Of a lease row; spaced: its domain had a delay when it was leased.
 local TOKEN, WORKER, DOMAIN, SCORE, REQUEST, SPACED = 1, 2, 3, 4, 5, 6
+
+-- What a lost connection had still to deliver may come after the next one has agreed on what is leased.
+local function session_of(worker)
+  return tonumber(call('HGET', S .. ':worker:' .. worker, 'session') or 0)
+end
 
 local LOST = 'worker lost' -- the reason of an attempt that ended with its worker
 local CLOSEST = 0.9 -- of the delay: what a late start may be made good by

@@ -2,12 +2,12 @@
 -- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:dead,
 -- S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
---   turn, default delay (ms), default concurrency
+--   turn, default delay (ms), default concurrency, session as it was registered
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
 --   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request}
 local worker, token = ARGV[1], ARGV[2]
 local want, look, quantum = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local default_delay, default_concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
+local default_delay, default_concurrency, session = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local PART = 100 -- rows that one call takes off a queue without leasing them
 
 local state = call('HGET', C .. ':meta', 'state') or 'gone'
@@ -131,7 +131,7 @@ local function visit(name)
   end
 end
 
-if state == 'running' and call('ZSCORE', S .. ':workers', worker) then
+if state == 'running' and call('ZSCORE', S .. ':workers', worker) and session_of(worker) == session then
   call('ZADD', C .. ':ready', 'XX', now, '') -- changes nothing, and fails at maxmemory
   promote_delayed()
   local seen = -1

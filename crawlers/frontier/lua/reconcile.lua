@@ -1,11 +1,12 @@
 -- After a lost connection, worker and Redis agree on what is leased. Touches C:leases, C:queue, C:ready, C:counts,
 -- S:held, S:busy, S:domain.
--- ARGV: worker, default delay (ms), then id and token of each lease that the worker knows of
+-- ARGV: worker, default delay (ms), session, then id and token of each lease that the worker knows of
 -- What it does not know of (the answer was lost, or Redis went back in time) returns to its queue.
 -- Returns the ids that are not, or no longer, leased to it.
-local worker, default_delay = ARGV[1], tonumber(ARGV[2])
+local worker, default_delay, session = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if session < session_of(worker) then return redis.error_reply('LATE a newer connection is there') end
 local known, lost = {}, {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local packed = call('HGET', C .. ':leases', ARGV[i])
   local row = packed and cmsgpack.unpack(packed)
   if row and row[TOKEN] == ARGV[i + 1] then known[ARGV[i]] = true else lost[#lost + 1] = ARGV[i] end

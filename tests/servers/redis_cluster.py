@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from types import TracebackType
@@ -72,15 +73,22 @@ class RedisCluster:
                     return next(node for node in self.nodes if node.port == port)
         raise AssertionError(f"nobody serves {key}")
 
-    def move(self, key: str, to: RedisServer) -> None:
-        """Move the slot of `key`, with all that is in it, to another node, as redis-cli --cluster reshard does."""
+    def move(self, key: str, to: RedisServer, half_way: Callable[[], None] = lambda: None) -> None:
+        """Move the slot of `key`, with all that is in it, to another node, as `redis-cli --cluster reshard` does.
+
+        `half_way` is called when neither node has all of it.
+        """
         source = self.node_of(key)
         with source.client() as giver, to.client() as taker:
             slot = giver.execute_command("CLUSTER", "KEYSLOT", key)
             taker.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(giver))
             giver.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(taker))
-            while keys := giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-                giver.execute_command("MIGRATE", HOST, to.port, "", 0, 5000, "KEYS", *keys)
+            keys = giver.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1_000_000)
+            middle = len(keys) // 2
+            for part in (keys[:middle], keys[middle:]):
+                if part:
+                    giver.execute_command("MIGRATE", HOST, to.port, "", 0, 5000, "KEYS", *part)
+                half_way()
             name = _id(taker)
             for client in (taker, giver):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)

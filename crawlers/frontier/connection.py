@@ -12,6 +12,7 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
 from scrapy_redis.connection import get_redis_from_settings
 
@@ -48,8 +49,14 @@ class Connection:
 
     async def call(self, *commands: Command) -> list[Any]:
         """The replies to `commands`, sent in one go; a command's error is its reply. Raises one of AWAY."""
+        try:
+            return await self._call(commands)
+        except RuntimeError as error:  # uvloop's, for a transport that is closed
+            raise LostConnection(str(error)) from None
+
+    async def _call(self, commands: Sequence[Command]) -> list[Any]:
         await self._raw.send_packed_command(self._raw.pack_commands(commands), check_health=False)
-        replies = []
+        replies: list[Any] = []
         for _ in commands:
             try:
                 replies.append(await self._raw.read_response(disconnect_on_error=True))
@@ -140,7 +147,10 @@ class Servers:
         if host is not None:
             options |= {"host": host, "port": port}
         raw: AbstractConnection = kind(**options)
-        await raw.connect()
+        try:
+            await raw.connect()
+        except RuntimeError as error:
+            raise LostConnection(str(error)) from None
         return raw
 
     async def _master_of(self, key: str) -> AbstractConnection:

@@ -139,8 +139,18 @@ class FrontierScheduler(BaseScheduler):
         self._start(self._watch())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        self._tasks.append(asyncio.create_task(work))
-        return self._tasks[-1]
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended_task)
+        self._tasks.append(task)
+        return task
+
+    def _ended_task(self, task: asyncio.Task[None]) -> None:
+        """Without one of them this worker would wait for ever: it ends, and what it holds is somebody else's."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("frontier failed", exc_info=error)
+        if self._is_running():
+            self._start(self._crawler.engine.close_spider_async(reason="frontier_error"))  # type: ignore[union-attr]
 
     async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -17,28 +19,29 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """`async with TcpProxy(port) as proxy:` passes connections to `proxy.port` on to `port`."""
+    """`with TcpProxy(port) as network:` passes connections to `network.port` on to `port`, in a thread of its own."""
 
     def __init__(self, target: int):
         self.port = 0
-        self.swallowed = 0
-        """Bytes of replies that nobody got."""
+        self.lost = threading.Event()
+        """Set when a reply was lost on its way."""
         self._target = target
-        self._is_cut = self._is_stalled = self._swallows = False
+        self._is_cut = self._is_stalled = self._loses = False
         self._links: set[_Link] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, HOST, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+    def __enter__(self) -> Self:
+        self._thread.start()
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._connected, HOST, 0), self._loop).result(10)
+        self.port = server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for link in list(self._links):
-            link.task.cancel()
-        await asyncio.gather(*(link.task for link in self._links), return_exceptions=True)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
     @property
     def url(self) -> str:
@@ -48,28 +51,36 @@ class TcpProxy:
     def cut(self) -> None:
         """Drop all connections, and every new one, until `mend`."""
         self._is_cut = True
-        self.reset()
+        self._for_links(_Link.reset)
 
     def stall(self, *, new: bool = True) -> None:
-        """Keep what connections send until `mend`; new ones pass where `new` is False."""
+        """Keep what is sent until `mend`; new connections pass where `new` is False."""
         self._is_stalled = new
-        for link in self._links:
-            link.passes.clear()
+        self._for_links(lambda link: link.passes.clear())
 
-    def swallow_replies(self) -> None:
-        """Requests arrive and replies do not, until `mend`."""
-        self._swallows = True
+    def lose_next_answer(self) -> None:
+        """Let the next request arrive, and drop the connection in place of its reply."""
+        self.lost.clear()
+        self._loses = True
 
     def mend(self) -> None:
         """Pass on again, at first what was kept: it arrives also where its sender has left."""
-        self._is_cut = self._is_stalled = self._swallows = False
-        for link in self._links:
-            link.passes.set()
+        self._is_cut = self._is_stalled = self._loses = False
+        self._for_links(lambda link: link.passes.set())
 
-    def reset(self) -> None:
-        """Drop the connections."""
-        for link in self._links:
-            link.reset()
+    def loses(self) -> bool:
+        """Whether this reply is the one to be lost."""
+        loses, self._loses = self._loses, False
+        return loses
+
+    def _for_links(self, change: Callable[[_Link], None]) -> None:
+        """Change every connection that is there, before returning."""
+
+        async def change_all() -> None:
+            for link in list(self._links):
+                change(link)
+
+        asyncio.run_coroutine_threadsafe(change_all(), self._loop).result(10)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
@@ -86,20 +97,19 @@ class TcpProxy:
             self._links.discard(link)
             writer.close()
 
-    @property
-    def swallows(self) -> bool:
-        return self._swallows
+    async def _end(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Link:
-    """One connection from a client, and the one to the server."""
+    """A client's connection, and the one to the server that goes with it."""
 
     def __init__(self, proxy: TcpProxy, client: asyncio.StreamWriter):
         self.passes = asyncio.Event()
         self.passes.set()
-        task = asyncio.current_task()
-        assert task is not None
-        self.task: asyncio.Task[None] = task
         self._proxy = proxy
         self._client = client
 
@@ -124,9 +134,10 @@ class _Link:
         with suppress(OSError):
             while data := await from_server.read(_AT_ONCE):
                 await self.passes.wait()
-                if self._proxy.swallows:
-                    self._proxy.swallowed += len(data)
-                else:
-                    self._client.write(data)
-                    await self._client.drain()
+                if self._proxy.loses():
+                    self.reset()
+                    self._proxy.lost.set()
+                    return
+                self._client.write(data)
+                await self._client.drain()
         self._client.close()

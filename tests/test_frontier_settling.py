@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -31,13 +32,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(server: RedisServer) -> AsyncIterator[Scene]:
+async def scene(server: RedisServer, **options: Any) -> AsyncIterator[Scene]:
     servers = Servers({"protocol": 2, "socket_timeout": 5}, server.url, "", "", cluster=False)
     keys = Keys(f"test-{secrets.token_hex(4)}", "spider")
     control = Control(servers, keys)
     crawls = await control.open()
     crawl, _ = await crawls.open(Definition(source="test"))
-    frontier = Frontier(servers, keys, crawl, FrontierOptions())
+    frontier = Frontier(servers, keys, crawl, FrontierOptions(**options))
     await frontier.open(await control.connect())
     frontier.enqueue(page(0, seed=1))
     [lease] = await leased(frontier)
@@ -107,7 +108,7 @@ def test_a_request_waits_for_its_links_to_be_in_redis(redis_server: RedisServer)
     """Of one batch, the links are written first: a page is never settled without them."""
 
     async def story() -> None:
-        async with scene(redis_server) as now:
+        async with scene(redis_server, batch=100, linger=0.05) as now:
             for number in range(1, 1001):
                 now.frontier.enqueue(page(number), now.lease, f"http://shop.example/{number}")
             now.frontier.settle(now.lease, "expanded")

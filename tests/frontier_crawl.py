@@ -15,6 +15,7 @@ from typing import Any
 
 from scrapy.settings import Settings
 
+from crawlers import metrics
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Definition, Totals
@@ -31,6 +32,11 @@ QUICK = {"lease_seconds": 2.0, "prefetch": 16, "per_domain": 8, "concurrency": 8
 def servers(**settings: Any) -> Servers:
     """Where Redis is, as settings say it; a silent one counts as away after a second."""
     return Servers.from_settings(Settings({"REDIS_TIMEOUT": 1.0, "REDIS_SENTINEL_MASTER": "mymaster", **settings}))
+
+
+def away(shard: int = 0) -> float | None:
+    """Whether a shard's Redis is away, as the metrics say."""
+    return metrics.REGISTRY.get_sample_value("seine_frontier_away", {"shard": str(shard)})
 
 
 @dataclass
@@ -95,6 +101,10 @@ class Crawl:
         """The equation."""
         found: Totals = await self.control.ask(lambda crawls: crawls.totals(self.name))
         return found
+
+    async def set_state(self, state: str) -> None:
+        """As `scrapy frontier pause` and the like do."""
+        await self.control.ask(lambda crawls: crawls.set_state(self.name, state))
 
     async def complete(self, seconds: float = 30.0) -> Totals:
         """The equation of the crawl, once it is complete: it must hold."""

@@ -14,13 +14,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
-from crawlers import metrics
 from crawlers.exceptions import StartupError
 from crawlers.frontier.connection import Connection, Servers, connect_at_start
 from crawlers.frontier.crawls import Crawls
 from crawlers.frontier.scripts import SOURCES
 from tests.fleet import FrontierSeine, links
-from tests.frontier_crawl import Crawl, Site, servers
+from tests.frontier_crawl import Crawl, Site, away, servers
 from tests.polling import eventually, until
 from tests.servers.redis import HOST, free_port
 from tests.servers.redis_cluster import RedisCluster
@@ -219,11 +218,6 @@ def test_with_wait_a_failover_forgets_nothing_that_was_confirmed(sentinels: Sent
             assert not [page for page in confirmed if worker.fetched[page] > 1]
 
     asyncio.run(lose_nothing())
-
-
-def away(shard: int = 0) -> float | None:
-    """What the metrics say of a shard's Redis."""
-    return metrics.REGISTRY.get_sample_value("seine_frontier_away", {"shard": str(shard)})
 
 
 # --- Cluster

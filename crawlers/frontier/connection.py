@@ -12,8 +12,8 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import AskError, RedisError
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError
 from scrapy_redis.connection import get_redis_from_settings
 
 from crawlers.exceptions import StartupError, UserError
@@ -203,8 +203,13 @@ async def connect_at_start(servers: Servers, key: str) -> Connection:
 
 def refusal(servers: Servers, error: Exception) -> StartupError:
     """Why a start ends."""
-    why = str(error) or type(error).__name__
-    return StartupError(f"REDIS_URL: Redis at {servers.describe()} cannot be used: {why}")
+    return StartupError(f"REDIS_URL: Redis at {servers.describe()} cannot be used: {told(error)}")
+
+
+def told(error: Exception) -> str:
+    """An error in words; redis-py leaves out that a slot has moved."""
+    code = f"{error.status_code} " if isinstance(error, AskError) else ""
+    return f"{code}{error}" if str(error) else type(error).__name__
 
 
 def _host_port(text: str) -> tuple[str, int]:

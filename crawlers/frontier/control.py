@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from crawlers.frontier.connection import AWAY, connect_at_start
+import structlog
+
+from crawlers.frontier.connection import AWAY, connect_at_start, told
 from crawlers.frontier.crawls import Crawls
 
 if TYPE_CHECKING:
@@ -14,8 +17,12 @@ if TYPE_CHECKING:
     from crawlers.frontier.connection import Connection, Servers
     from crawlers.frontier.keys import Keys
 
+log = structlog.get_logger("seine.frontier")
+
 _PAUSE = 0.5
 """Seconds between two attempts to reach Redis again."""
+_TOLERATED = 20
+"""Attempts after which it is told: it may be a right that is missing, and then the sessions have nothing to tell."""
 
 
 class Control:
@@ -39,16 +46,28 @@ class Control:
     async def ask(self, question: Callable[[Crawls], Awaitable[Any]]) -> Any:
         """The answer to `question`, which is put again after every lost connection: it must bear that."""
         async with self._lock:
-            while True:
+            for attempt in count(1):
                 try:
                     if self._crawls is None:
-                        shards = range(self.keys.shards)
-                        connections = [await self._servers.connect(self.keys.shard(number)) for number in shards]
-                        self._crawls = Crawls(self.keys, connections)
+                        self._crawls = Crawls(self.keys, await self._connect_again())
                     return await question(self._crawls)
-                except AWAY:
+                except AWAY as error:
+                    if attempt == _TOLERATED:
+                        log.error("crawls cannot be asked", error=told(error))
                     await self.close()
                     await asyncio.sleep(_PAUSE)
+
+    async def _connect_again(self) -> list[Connection]:
+        """A connection to each shard, or none that is left open."""
+        connections: list[Connection] = []
+        try:
+            for number in range(self.keys.shards):
+                connections.append(await self._servers.connect(self.keys.shard(number)))
+        except BaseException:
+            for connection in connections:
+                await connection.close()
+            raise
+        return connections
 
     async def close(self) -> None:
         """Drop the connections."""

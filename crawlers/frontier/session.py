@@ -21,7 +21,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from crawlers import metrics
-from crawlers.frontier.connection import AWAY, Connection, Servers
+from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.leases import Child, Lease
 from crawlers.frontier.scripts import Command, run
 
@@ -125,7 +125,7 @@ class Session:
                 await self._exchange_until_closed(connection)
                 return
             except AWAY as error:
-                self._worse(str(error) or type(error).__name__)
+                self._worse(told(error))
             except Exception as error:  # a mistake of ours must not end this task unseen
                 log.exception("frontier session failed", shard=self.number)
                 self._worse(repr(error))

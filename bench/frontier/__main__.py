@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     worker_cpu, redis_cpu = two_cpus()
     rows: list[table.Row] = []
     with tempfile.TemporaryDirectory(prefix="seine-bench-") as folder, redis_server(Path(folder), redis_cpu) as server:

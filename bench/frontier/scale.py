@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,11 +65,10 @@ def _measured(bench: Bench, graph: dict[str, int], settings: dict[str, float]) -
 def _crawl(bench: Bench, graph: dict[str, int], settings: dict[str, float], number: int) -> tuple[float, float]:
     """(pages per second, per second of CPU) of one crawl by `number` workers that begin together."""
     bench.empty()
-    with tempfile.TemporaryDirectory(prefix="seine-bench-") as folder:
-        gate = Path(folder)
+    with tempfile.TemporaryDirectory(prefix="seine-bench-") as folder, ExitStack() as stack:
         job = Job(OURS, bench.server.url, graph, settings={**settings, "BENCH_GATE": folder})
-        workers = [job.start() for _ in range(number)]
-        _open(gate, number)
+        workers = [stack.enter_context(job.start()) for _ in range(number)]
+        _open(Path(folder), number)
         results = [worker.result() for worker in workers]
     pages = sorted(moment for result in results for moment in result["pages"])
     total = graph["domains"] * graph["pages"]

@@ -46,9 +46,9 @@ def _frontier() -> dict[str, Any]:
     """What settings.py adds to Scrapy's settings, and the two components that tell what became of requests."""
     project = get_project_settings()
     assert project.get("FRONTIER_SETTINGS"), "run it in the project's folder"
-    own = {name: project[name] for name in project if name.isupper() and not hasattr(default_settings, name)}
+    own = [name for name in project if name.isupper() and not hasattr(default_settings, name)]
     return {
-        **own,
+        **{name: project[name] for name in (*own, "REQUEST_FINGERPRINTER_CLASS")},
         **project.getdict("FRONTIER_SETTINGS"),
         "EXTENSIONS": {"crawlers.extensions.outcomes.RequestOutcomes": 100},
         "SPIDER_MIDDLEWARES": {"middlewares.accounting.AccountingMiddleware": 1000},

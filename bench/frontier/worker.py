@@ -50,23 +50,30 @@ class Job:
 
     def run(self, timeout: float = 300) -> dict[str, Any]:
         """What it measured. Raises WorkerFailed."""
-        return self.start().result(timeout)
+        with self.start() as worker:
+            return worker.result(timeout)
 
 
 class Worker:
-    """A worker's process."""
+    """A worker's process, which is ended where its result is not waited for."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self.process = process
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def result(self, timeout: float = 300) -> dict[str, Any]:
         """Its spider's `result`, once it has ended. Raises WorkerFailed."""
         try:
             out, errors = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, errors = self.process.communicate()
-            raise WorkerFailed(f"still running after {timeout} s\n{errors[-2000:]}") from None
+            raise WorkerFailed(f"still running after {timeout:g} s") from None
         found = [line for line in out.splitlines() if line.startswith(_MARK)]
         if self.process.returncode or not found:
             raise WorkerFailed(f"exit code {self.process.returncode}\n{errors[-3000:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from tests.fleet import FrontierSeine
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, free_ports
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell starts its background jobs with Ctrl-C ignored, which the commands under test would inherit."""
 
 
 @pytest.fixture(autouse=True)

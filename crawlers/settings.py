@@ -138,8 +138,8 @@ FRONTIER_SETTINGS = {
     "SCHEDULER": "crawlers.frontier.scheduler.FrontierScheduler",
     "DOWNLOADER": "crawlers.frontier.downloader.FleetDownloader",
     "DOWNLOAD_HANDLERS": {
-        "http": "crawlers.frontier.downloader.TellingHTTPHandler",
-        "https": "crawlers.frontier.downloader.TellingHTTPHandler",
+        "http": "crawlers.frontier.sending.DepartingHTTPHandler",
+        "https": "crawlers.frontier.sending.DepartingHTTPHandler",
     },
     "RETRY_ENABLED": False,  # the frontier's retries are durable
 }

@@ -13,6 +13,7 @@ import pytest
 from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
 from tests.fleet import FrontierSeine
+from tests.servers.certificates import Certificate
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, free_ports
@@ -103,8 +104,8 @@ def web() -> Iterator[Callable[..., WebServer]]:
     """Starts servers that end with the test."""
     servers: list[WebServer] = []
 
-    def start(pages: dict[str, Any]) -> WebServer:
-        servers.append(WebServer(pages).__enter__())
+    def start(pages: dict[str, Any], certificate: Certificate | None = None) -> WebServer:
+        servers.append(WebServer(pages, certificate=certificate).__enter__())
         return servers[-1]
 
     yield start

@@ -258,10 +258,11 @@ class Worker:
         reply = self._run("enqueue", self.enqueued, batch)
         return reply if reply == b"gone" else tuple(msgpack.unpackb(reply))
 
-    def ask(self, want: int = 100, look: int = LOOK, per_domain: int = 100) -> LeaseReply:
-        """A call for leases, and all of its reply."""
+    def ask(self, want: int = 100, look: int = LOOK, per_domain: int = 100, go_on: tuple[str, ...] = ()) -> LeaseReply:
+        """A call for leases, and all of its reply; `go_on` names domains that it plans for already."""
         token, limits = b"%08d" % next(self.shard.numbers), self.shard.limits
-        reply = self._run("lease", token, want, look, per_domain, limits.delay, limits.concurrency, self.session)
+        politeness = (look, per_domain, limits.delay, limits.concurrency)
+        reply = self._run("lease", token, want, *politeness, self.session, *go_on)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
             Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data)
@@ -346,6 +347,8 @@ class Part:
     ready: set[str]
     given_up: set[str]
     """Domains."""
+    ages: dict[int, int]
+    """Minute of arrival -> open requests."""
     places: Counter[bytes] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -389,6 +392,7 @@ class State:
             holders={id_: row[1].decode() for id_, row in leases.items()},
             ready={name.decode() for name in self.dump.get(f"{crawl}:ready", {})},
             given_up={name.decode() for name in self.dump.get(f"{crawl}:down", {})},
+            ages={int(minute): int(n) for minute, n in self.dump.get(f"{crawl}:ages", {}).items()},
         )
 
     def check(self) -> None:
@@ -403,6 +407,8 @@ class State:
         accounted = sum(counts.get(name, 0) for name in (*OUTCOMES, "pending")) + len(part.delayed) + len(part.leased)
         assert counts.get("seeded", 0) + counts.get("discovered", 0) == accounted, counts
         assert counts.get("pending", 0) == len(part.queued)
+        assert sum(part.ages.values()) == len(part.queued) + len(part.delayed) + len(part.leased)
+        assert all(n > 0 for n in part.ages.values()), part.ages
         assert counts.get("dead", 0) == len(part.dead)
         for term in ("dead", "filtered"):
             by_reason = [n for name, n in counts.items() if name.startswith(f"{term}:")]

@@ -225,6 +225,21 @@ def test_status_shows_the_longest_queues_parked_domains_too_and_who_works(fronti
     assert len(frontier.json("status", "--top", "1")["top"]) == 1
 
 
+def test_status_tells_how_long_the_oldest_open_request_has_waited(frontier: Console, scene: Scene) -> None:
+    crawl = scene.crawl("monday")
+    worker = scene.worker("monday")
+    crawl.set(began=round((time.time() - 7300) * 1000))
+    worker.enqueue(request_for("http://shop.example/late"))
+    late = worker.lease()
+    scene.redis.hset(f"{crawl.root}:ages", "2", 1)
+    assert 7100 < frontier.json("status")["oldest"] < 7300
+    assert "the oldest request without an outcome for 1 h 59 min" in frontier("status").out
+    scene.redis.hdel(f"{crawl.root}:ages", "2")
+    assert 0 <= frontier.json("status")["oldest"] < 120
+    worker.settle(settle(late[0]))
+    assert frontier.json("status")["oldest"] is None
+
+
 def test_a_status_that_is_watched_tells_the_rate_since_the_last_look(fleet: FrontierSeine, scene: Scene) -> None:
     scene.crawl("monday")
     worker = scene.worker("monday")

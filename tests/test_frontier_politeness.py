@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 from tests.fleet import FrontierSeine, links
+from tests.servers.certificates import Authority
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
 
 DELAY = 0.25
 CLOSEST = 0.8 * DELAY
 """At the server: nine tenths of the delay at the worker, less what a request may be on its way."""
+
+CLOSING = {"Connection": "close"}
 
 
 def gaps(server: WebServer) -> list[float]:
@@ -46,6 +50,30 @@ def test_what_is_late_keeps_its_distance(fleet: FrontierSeine, web: Callable[...
     assert ended.counts["pending"] == 0
 
 
+def test_encrypted_requests_keep_their_distance(
+    fleet: FrontierSeine, web: Callable[..., WebServer], tmp_path: Path
+) -> None:
+    """The handshake of a new connection is not the request that the next one keeps its distance from."""
+    pages = {"/": links(*(f"/n{i}" for i in range(12)))}
+    pages |= {f"/n{i}": Page("x", headers=CLOSING if i % 3 == 0 else {}) for i in range(12)}
+    server = web(pages, Authority(tmp_path / "authority").issue("shop"))
+    ended = fleet.crawl_from(server, "/", DOWNLOAD_DELAY=DELAY)
+    assert ended.counts["empty"] == 12
+    assert min(gaps(server)) >= CLOSEST
+    assert sum(gaps(server)) <= 12 * DELAY * 1.5
+
+
+def test_attempts_that_fail_keep_their_distance_too(fleet: FrontierSeine, web: Callable[..., WebServer]) -> None:
+    def cut_off(_: int) -> Page:
+        raise ConnectionAbortedError
+
+    server = web({path: page._replace(headers=CLOSING) for path, page in numbered("a", "gone", "b", "c").items()})
+    server.pages["/gone"] = cut_off
+    ended = fleet.crawl_from(server, "/", DOWNLOAD_DELAY=DELAY, RETRY_TIMES=2)
+    assert ended.of("expanded", "empty", "dead") == {"expanded": 1, "empty": 3, "dead": 1}
+    assert min(gaps(server)) >= CLOSEST
+
+
 def test_robots_txt_and_its_crawl_delay_are_part_of_the_distance(
     fleet: FrontierSeine, web: Callable[..., WebServer]
 ) -> None:
@@ -59,6 +87,8 @@ def test_robots_txt_and_its_crawl_delay_are_part_of_the_distance(
     assert len(server.visits) == 5
     assert min(gaps(server)) >= CLOSEST
     assert ended.counts["filtered:robots"] == 1
+    [start] = ended.finished.events("request", url=f"{server.url}/")
+    assert start["seconds"] < 0.5 * DELAY, "its wait for its turn is no latency of the server"
 
 
 def test_a_domain_without_delay_is_fetched_by_as_many_as_its_concurrency_allows(

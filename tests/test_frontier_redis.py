@@ -131,6 +131,27 @@ def test_a_redis_that_refuses_a_start_costs_one_line(tls: TlsRedisServer, offlin
         assert "horse" not in finished.err
 
 
+@pytest.mark.parametrize("right", ["zpopmin", "srem", "hincrby", "setbit"])
+def test_a_right_that_is_missing_is_told_before_anything_depends_on_it(
+    tls: TlsRedisServer, offline: Seine, web: Callable[..., WebServer], namespace: str, right: str
+) -> None:
+    """A script that is refused a command half-way is not rolled back."""
+    make_user(tls, namespace)
+    with tls.client() as client:
+        client.execute_command("ACL", "SETUSER", "seine", f"-{right}")
+    server = web({"/": Page("x")})
+    fleet = FrontierSeine(
+        offline.folder,
+        {**offline.env, "REDIS_URL": tls.url_of("seine", PASSWORD), "FRONTIER_NAMESPACE": namespace},
+        tls.client(),
+    )
+    finished = fleet.run("crawl", "path_spider", "-a", f"url={server.url}/", *fleet.options())
+    assert finished.code == 1
+    assert "cannot be used: " in finished.err.strip().splitlines()[-1]
+    assert server.visits == []
+    assert fleet.redis.keys(f"{namespace}:*:queue:*") == []
+
+
 def test_why_a_redis_cannot_be_used_is_told(tls: TlsRedisServer) -> None:
     reasons = {
         tls.url.replace("rediss", "redis"): "ssl_ca_certs",

@@ -317,6 +317,38 @@ def test_order_of_arrival_is_breadth_or_depth_first(
     assert numbers(worker.lease()) == order
 
 
+@pytest.mark.parametrize("depth_first", [0, 1])
+def test_open_requests_are_counted_by_the_minute_of_their_arrival(
+    new_shard: Callable[..., Shard], depth_first: int
+) -> None:
+    shard = new_shard()
+    shard.crawl(depth_first=depth_first)
+    worker = shard.worker()
+    worker.enqueue(page(1, priority=-3), page(2, "b.example"))
+    shard.advance(150_000)
+    worker.renew()
+    worker.enqueue(page(3, "c.example", priority=2), page(4, "d.example", priority=65535))
+    assert shard.check().crawls["spider:crawl"].ages == {0: 2, 2: 2}
+    leases = {lease.data: lease for lease in worker.lease()}
+    worker.settle(settle(leases[b"page 1"]), settle(leases[b"page 3"], "dead", "x"), retry(leases[b"page 4"], 999))
+    assert shard.check().crawls["spider:crawl"].ages == {0: 1, 2: 1}
+    worker.crawl.revive(page(3).id)
+    assert shard.check().crawls["spider:crawl"].ages == {0: 1, 2: 2}
+    worker.settle(release(leases[b"page 2"]))
+    worker.crawl.set(state="cancelled")
+    worker.ask()
+    assert shard.check().crawls["spider:crawl"].ages == {}
+
+
+def test_requests_that_arrive_faster_than_one_a_millisecond_age_no_slower(shard: Shard, worker: Worker) -> None:
+    worker.enqueue(*pages(*range(400)))
+    shard.advance(60_000)
+    worker.enqueue(page(1000))
+    shard.advance(1)
+    worker.enqueue(page(1001))
+    assert shard.check().crawls["spider:crawl"].ages == {0: 400, 1: 2}
+
+
 def test_a_lease_carries_the_request_and_is_held(worker: Worker) -> None:
     worker.enqueue(page(1, "a.example:8080"))
     reply = worker.ask()
@@ -339,6 +371,14 @@ def test_no_more_is_leased_than_asked_for_and_the_rest_stays(worker: Worker) -> 
     worker.enqueue(*pages(*range(20)))
     assert len(worker.lease(3)) == 3
     assert len(worker.lease(100)) == 1
+
+
+def test_a_call_leases_a_thousand_at_most_however_many_are_asked_for(shard: Shard, worker: Worker) -> None:
+    shard.set_domain(c=10_000)
+    for first in range(0, 6000, 400):
+        worker.enqueue(*pages(*range(first, min(6000, first + 400))))
+    assert [len(worker.lease(5000, per_domain=5000)) for _ in range(7)] == [1000] * 6 + [0]
+    shard.check()
 
 
 def test_the_fleet_never_exceeds_a_domains_concurrency(shard: Shard, worker: Worker) -> None:
@@ -565,6 +605,28 @@ def test_unstarted_leases_of_a_domain_belong_to_one_worker_and_the_last_start_ha
     first.settle(began(leases[1]))
     assert [lease.start - START for lease in second.lease(2)] == [200, 300]
     assert first.lease() == []
+
+
+def test_a_worker_that_has_starts_planned_plans_on_though_others_have_looked(slow: Shard) -> None:
+    first, second = slow.worker(), slow.worker()
+    first.enqueue(*pages(*range(20)))
+    first.lease(3)
+    assert second.lease() == []
+    assert [lease.start - START for lease in first.ask(2, go_on=("shop.example",)).leases] == [300, 400]
+    assert second.ask(2, go_on=("shop.example",)).leases == []
+    slow.check()
+
+
+def test_a_worker_whose_starts_are_over_has_nothing_to_go_on_with(slow: Shard) -> None:
+    first, second = slow.worker(), slow.worker()
+    first.enqueue(*pages(1, 2, 3))
+    [lease] = first.lease(1)
+    first.settle(began(lease))
+    slow.advance(100)
+    assert len(second.lease(1)) == 1
+    assert first.ask(go_on=("shop.example", "unknown.example")).leases == []
+    assert slow.domain()["o"] == second.name
+    slow.check()
 
 
 def test_a_released_start_is_free_again_for_others_and_for_its_own_crawl(slow: Shard) -> None:

@@ -40,7 +40,7 @@ _URGENT = -10
 _RATE = Budget(10.5, 9.5)
 _GAP = Budget(least=80)
 _HANDLERS = {
-    "http": "crawlers.frontier.downloader.TellingHTTPHandler",
+    "http": "crawlers.frontier.sending.DepartingHTTPHandler",
     "https": "bench.frontier.site.BusyHandler",
 }
 

@@ -3,36 +3,48 @@
 The frontier says when a request may start. What a worker is late with must still keep its distance, and robots.txt,
 which middlewares fetch on their own, must keep it too: so each domain with a delay sends one request at a time, the
 next one not before nine tenths of the delay after the last one was really sent. That moment the frontier is told.
+A request is started somewhat before its time, and a handler that can do so holds it with its connection until then.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request
 from scrapy.core.downloader import Downloader, Slot
-from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import _schedule_coro
-from twisted.web.client import HTTPConnectionPool
+from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.domains import domain_of
 from crawlers.frontier.retrying import retry_after, verdict_of
+from crawlers.frontier.sending import DEPARTURE, Departure
+from crawlers.frontier.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
 CLOSEST = 0.9
 """Of the delay: what a late start may be made good by. lua/common.lua has the same."""
+LONGEST_WAY = 0.25
+"""Seconds that a request with a delay is taken before its time, at most: it has one of the worker's places by then."""
 _UNLIMITED = 1_000_000
 
-SENDING: ContextVar[Callable[[], None] | None] = ContextVar("sending", default=None)
-"""What a download handler calls when it writes the request to its connection."""
+
+class Lately:
+    """The median of the last few durations, in seconds."""
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=5)
+        self.median = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more was seen."""
+        self._last.append(seconds)
+        self.median = sorted(self._last)[len(self._last) // 2]
 
 
 class FleetSlot(Slot):
@@ -56,6 +68,8 @@ class FleetDownloader(Downloader):
         self._delays: dict[str, float] = {}
         self._budgets: dict[str, str] = {}
         self._longest_wait = crawler.settings.getfloat("RETRY_AFTER_LONGEST")
+        self._turns = Turns()
+        self._to_here, self._to_connection = Lately(), Lately()
 
     @property
     def _frontier(self) -> Any:
@@ -81,44 +95,71 @@ class FleetDownloader(Downloader):
             self._start_slot_gc()
         return key, self.slots[key]
 
+    async def _enqueue_request(self, request: Request) -> Response:
+        lease = self._frontier.lease_of(request)
+        if lease is not None and lease.delay:
+            self._to_here.add(monotonic() - lease.taken_at)
+        return await super()._enqueue_request(request)
+
     def _process_queue(self, slot: Any) -> None:
         if slot.latercall:
             return
         while slot.queue and slot.unsent is None:
             if slot.delay:
-                wait = slot.lastseen + CLOSEST * slot.delay - monotonic()
+                request = slot.queue[0][0]
+                wait = self._start_at(slot, request) - monotonic()
+                if self._waits_for_departure(request):
+                    wait -= LONGEST_WAY
                 if wait > 0:
                     slot.latercall = call_later(wait, self._latercall, slot)
                     return
-                slot.unsent = slot.queue[0][0]
-            slot.lastseen = monotonic()
+                slot.unsent = request
+            else:
+                slot.lastseen = monotonic()
             request, deferred = slot.queue.popleft()
             _schedule_coro(self._wait_for_download(slot, request, deferred))
+
+    def _start_at(self, slot: FleetSlot, request: Request) -> float:
+        lease = self._frontier.lease_of(request)
+        planned = lease.start_at if lease is not None else 0.0
+        return max(planned, slot.lastseen + CLOSEST * slot.delay)
+
+    def _departure(self, slot: FleetSlot, request: Request, started_at: float) -> Departure:
+        def start_at() -> float:
+            self._to_connection.add(monotonic() - started_at)
+            self._frontier.take_early(self._to_here.median + self._to_connection.median)
+            return self._start_at(slot, request)
+
+        return Departure(start_at, lambda: self._sent(slot, request))
+
+    def _waits_for_departure(self, request: Request) -> bool:
+        handler = self.handlers._get_handler(urlparse_cached(request).scheme)
+        return getattr(handler, "waits_for_departure", False)
 
     async def _download(self, slot: Any, request: Request) -> Response:
         frontier = self._frontier
         started_at = monotonic()
         lease = frontier.lease_of(request)
+        departure = None
         result: Response | BaseException = ConnectionError("cancelled")
         if slot.delay:
-            SENDING.set(lambda: self._soon_sent(slot, request))
+            DEPARTURE.set(departure := self._departure(slot, request, started_at))
         elif lease is not None:
             lease.started = True
         try:
-            result = await super()._download(slot, request)
-            return result
+            result = response = await super()._download(slot, request)
         except Exception as error:
             result = error
             raise
         finally:
             self._sent(slot, request)
+            if departure is not None and "download_latency" in request.meta:
+                request.meta["download_latency"] -= departure.held
             if lease is not None:
                 latency = request.meta.get("download_latency", monotonic() - started_at)
                 frontier.ended(lease, latency, verdict_of(result), retry_after(result, self._longest_wait))
-
-    def _soon_sent(self, slot: FleetSlot, request: Request) -> None:
-        """It is in its connection's buffer: the event loop writes it in its next round, after what is ready."""
-        _call_soon(_call_soon, self._sent, slot, request)
+        await self._turns.come()
+        return response
 
     def _sent(self, slot: FleetSlot, request: Request) -> None:
         if slot.unsent is not request:
@@ -127,31 +168,3 @@ class FleetDownloader(Downloader):
         slot.lastseen = monotonic()
         self._frontier.began(request)
         self._process_queue(slot)
-
-
-def _call_soon(function: Callable[..., Any], *arguments: Any) -> None:
-    import asyncio
-
-    asyncio.get_running_loop().call_soon(function, *arguments)
-
-
-class TellingHTTPHandler(HTTP11DownloadHandler):
-    """Scrapy's HTTP/1.1 handler, which tells SENDING when a connection is there and the request is written to it."""
-
-    def __init__(self, crawler: Crawler):
-        super().__init__(crawler)
-        plain, self._pool = self._pool, _TellingPool(self._pool)
-        plain.closeCachedConnections()
-
-
-class _TellingPool(HTTPConnectionPool):
-    def __init__(self, like: HTTPConnectionPool):
-        super().__init__(like._reactor, persistent=True)
-        self.maxPersistentPerHost = like.maxPersistentPerHost
-        self._factory = like._factory
-
-    def getConnection(self, key: Any, endpoint: Any) -> Any:
-        deferred = super().getConnection(key, endpoint)
-        if (sending := SENDING.get()) is not None:
-            deferred.addCallback(lambda connection: (sending(), connection)[1])
-        return deferred

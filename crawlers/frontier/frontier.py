@@ -77,6 +77,8 @@ class Frontier:
         self._on_leases = on_leases
         self._ready: list[tuple[float, int, Lease]] = []
         self._ticket = 0
+        self.early = 0.0
+        """Seconds before its `start_at` that a lease with a delay is taken, so that it can be sent in time."""
         self._timer: asyncio.TimerHandle | None = None
         self._afters: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -177,18 +179,24 @@ class Frontier:
     # --- Leases
 
     def take(self) -> Lease | None:
-        """A lease whose time has come; None where there is none, and `on_leases` will tell."""
+        """A lease whose time has come; None where there is none, and `on_leases` will tell.
+
+        With a delay, it is given `early`: the downloader holds it until its `start_at`.
+        """
         while self._ready and not self.draining:
             start_at, _, lease = self._ready[0]
             if lease.lost:
                 heapq.heappop(self._ready)
                 continue
-            if start_at > monotonic() + _EARLY:
+            if lease.delay:
+                start_at -= self.early
+            if start_at > (now := monotonic()) + _EARLY:
                 self._arm(start_at)
                 return None
             if not self.is_alive:
                 return None
             heapq.heappop(self._ready)
+            lease.taken_at = now
             self._taken += 1
             if len(self._ready) * 2 <= self.options.prefetch and self.wanted(session := self._session(lease)):
                 session.wake()
@@ -288,9 +296,13 @@ class Frontier:
 
     # --- What the sessions report
 
+    def may_ask(self, session: Session) -> bool:
+        """Whether this session's shard may be asked for leases."""
+        return not self.draining and session.state in _ASKING and self.may_lease()
+
     def wanted(self, session: Session) -> int:
         """How many leases to ask this session's shard for."""
-        if self.draining or session.state not in _ASKING or not self.may_lease():
+        if not self.may_ask(session):
             return 0
         target = min(self.options.prefetch, self.free_places() + max(_LEAST_AHEAD, round(self._pace() * _AHEAD)))
         room = target - len(self._ready)

@@ -42,6 +42,8 @@ class Lease:
     """Failed before this one; those that were lost with their worker are not counted."""
     data: bytes
     request: Any = None
+    taken_at: float = 0.0
+    """On that clock too."""
     started: bool = False
     ended: bool = False
     lost: bool = False

@@ -49,6 +49,8 @@ class Status:
     """Whether its numbers are no longer kept."""
     per_second: dict[str, float]
     """Requests that got an outcome: average, and now, since the last look."""
+    oldest: float | None
+    """Since the oldest request without an outcome was found, to the minute; None where each has one."""
     longest_due: float | None
     """How long a domain of it could have been asked, at most; None where none could."""
     next_retry: float | None
@@ -94,6 +96,7 @@ async def status_of(fleet: Fleet, crawl: str, top: int) -> Status:
         beside={term: totals.term(term) for term in BESIDE},
         expired=described["state"] == "complete" and not totals.counts,
         per_second={},
+        oldest=await _oldest(fleet, crawl, now),
         longest_due=longest_due,
         next_retry=next_retry,
         domains=domains,
@@ -150,6 +153,17 @@ async def _waiting(fleet: Fleet, crawl: str, now: int) -> tuple[float | None, fl
         due += [round((now - float(ready[1])) / 1000, 3)] if ready and float(ready[1]) <= now else []
         retries += [round(max(0.0, float(delayed[1]) - now) / 1000, 3)] if delayed else []
     return max(due, default=None), min(retries, default=None), domains
+
+
+async def _oldest(fleet: Fleet, crawl: str, now: int) -> float | None:
+    """Seconds."""
+    found = []
+    for number, connection in fleet.shards():
+        root = fleet.keys.crawl(number, crawl)
+        began = await connection.one("HGET", f"{root}:meta", "began")
+        async for page in pages(connection, "HSCAN", f"{root}:ages"):
+            found += [now - int(began) - 60_000 * int(minute) for minute, _ in pairs(page)]
+    return round(max(found) / 1000, 3) if found else None
 
 
 def _term(totals: Totals, term: str) -> int:

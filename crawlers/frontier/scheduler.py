@@ -24,6 +24,7 @@ from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Crawls, Definition
+from crawlers.frontier.downloader import LONGEST_WAY
 from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
@@ -400,6 +401,10 @@ class FrontierScheduler(BaseScheduler):
     def lease_of(self, request: Request) -> Lease | None:
         """The lease that the engine's `request` is."""
         return self._leases.get(request)
+
+    def take_early(self, seconds: float) -> None:
+        """That long a request takes from here to where it can be sent, lately."""
+        self.frontier.early = min(seconds, LONGEST_WAY)
 
     def began(self, request: Request) -> None:
         """A request of a domain with a delay was sent."""

@@ -23,6 +23,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from crawlers import metrics
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.leases import Child, Lease
+from crawlers.frontier.plans import Plans
 from crawlers.frontier.scripts import Command, run
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ right that is missing, of a server that forgot the scripts) says nothing about t
 _SHORTEST_POLL, _LONGEST_POLL = 0.01, 0.25
 """Seconds between two calls for leases that found nothing."""
 _LONGEST_BACKOFF = 1.0
+_GO_ON = 4
+"""Leases that are asked for per domain that is gone on with, where there is no room for others."""
 
 
 class Session:
@@ -75,6 +78,7 @@ class Session:
         self._event = asyncio.Event()
         self._last_exchange = self._lease_at = 0.0
         self._poll = _SHORTEST_POLL
+        self._plans = Plans(self._options.look_ahead / 1000)
         self._trouble: str | None = None
         self._is_safe = True
         """Whether the last exchange's writes reached as many replicas as they must."""
@@ -191,8 +195,10 @@ class Session:
         """Seconds until there is a reason to exchange without being woken."""
         now = monotonic()
         reasons = [self.beaten_at + self._options.lease_seconds / 3]
-        if self._frontier.wanted(self) > 0:
-            reasons.append(self._lease_at)
+        if self._frontier.may_ask(self):
+            reasons.append(self._plans.next())
+            if self._frontier.wanted(self) > 0:
+                reasons.append(self._lease_at)
         return max(0.0, min(reasons) - now)
 
     async def _exchange(self, connection: Connection) -> None:
@@ -215,10 +221,13 @@ class Session:
             ask(self._enqueue_command(), self._enqueued)
         waits = bool(self._options.wait_replicas and (self._settling or self._enqueuing))
         token = b""
-        want = 0 if waits and not self._is_safe else self._frontier.wanted(self)
-        if want > 0 and (commands or monotonic() >= self._lease_at):
+        may_ask = self._frontier.may_ask(self) and (self._is_safe or not waits)
+        want = self._frontier.wanted(self) if may_ask else 0
+        go_on = self._plans.take(monotonic()) if may_ask else []
+        if go_on or (want > 0 and (commands or monotonic() >= self._lease_at)):
             token = secrets.token_bytes(8)
-            ask(self._lease_command(token, want), lambda reply: self._leased(token, reply))
+            command = self._lease_command(token, max(want, _GO_ON * len(go_on)), go_on)
+            ask(command, lambda reply: self._leased(token, reply))
         sent_at = monotonic()
         if sent_at - self.beaten_at > self._options.lease_seconds / 3:
             ask(self._script("renew", self._worker, self._options.lease_ms), lambda reply: self._beaten(sent_at, reply))
@@ -360,7 +369,7 @@ class Session:
 
     # --- Leases
 
-    def _lease_command(self, token: bytes, want: int) -> Command:
+    def _lease_command(self, token: bytes, want: int, go_on: list[str]) -> Command:
         options = self._options
         return self._script(
             "lease",
@@ -372,6 +381,7 @@ class Session:
             options.delay,
             options.concurrency,
             self._session,
+            *go_on,
         )
 
     def _leased(self, token: bytes, reply: Any) -> None:
@@ -383,6 +393,7 @@ class Session:
         now = monotonic()
         for id_, wait, delay, attempts, domain, data in rows:
             lease = Lease(id_, token, self.number, domain.decode(), now + wait / 1000, delay / 1000, attempts, data)
+            self._plans.add(lease)
             self._frontier.add(lease)
         if rows:
             self._poll = _SHORTEST_POLL

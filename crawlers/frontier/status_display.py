@@ -73,6 +73,8 @@ def _seeding(one: Status) -> list[str]:
 
 def _waiting(one: Status) -> list[str]:
     lines = []
+    if one.oldest is not None:
+        lines.append(f"the oldest request without an outcome for {display.duration(one.oldest)}")
     if one.longest_due is not None and one.domains:
         lines.append(f"{one.domains:,} domains for their turn; one could have been asked for {one.longest_due:,.1f} s")
     if one.next_retry is not None:

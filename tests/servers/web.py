@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from tests.servers.certificates import Certificate
 
 
 class Visit(NamedTuple):
@@ -36,7 +39,12 @@ class _Server(ThreadingHTTPServer):
 class WebServer:
     """Answers `pages[path]`, a Page or a function of the number of earlier visits to it; 404 for others."""
 
-    def __init__(self, pages: Mapping[str, Page | Callable[[int], Page]], host: str = "127.0.0.1"):
+    def __init__(
+        self,
+        pages: Mapping[str, Page | Callable[[int], Page]],
+        host: str = "127.0.0.1",
+        certificate: Certificate | None = None,
+    ):
         self.pages: Any = pages
         self.latency = 0.0
         """Seconds until an answer."""
@@ -50,7 +58,12 @@ class WebServer:
         self._came = threading.Condition(self._lock)
         self._server = _Server((host, 0), self._handler())
         self.domain = f"{host}:{self._server.server_port}"
-        self.url = f"http://{self.domain}"
+        self.url = f"{'https' if certificate else 'http'}://{self.domain}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            plain = self._server.socket
+            self._server.socket = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -11,10 +11,12 @@
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
 --
--- C:meta               hash   state, arrivals, seen_depth, splits:<depth>
+-- C:meta               hash   state, depth_first, began (moment of the first requests), arrivals, seen_depth,
+--                             splits:<depth>
 -- C:counts             hash   the equation's terms, by reason where there is one; version
 -- C:ready              zset   domain -> moment it may be looked at (ms); parked domains are not in it
--- C:queue:<d>          zset   id and request -> priority, then arrival
+-- C:ages               hash   minute of arrival -> requests of it that are open: pending, delayed or leased
+-- C:queue:<d>          zset   id and request -> priority, then arrival: see score_of
 -- C:leases             hash   id -> {token, worker, domain, score, request, spaced?}
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
@@ -90,6 +92,32 @@ local function next_start(fields)
   return math.max(now, fields.t or 0, fields.a or 0)
 end
 
+-- A queue's order: 16 bits of priority and its sign above 36 of arrival are exact in a double; lower comes first. An
+-- arrival is the milliseconds since the crawl's first request, moved on so that each has its own; two years fit in.
+local ARRIVALS = 68719476736
+
+local function score_of(priority, arrival, depth_first)
+  return -priority * ARRIVALS + (depth_first and -arrival or arrival)
+end
+
+local ages, depth_first = {}, {}
+
+-- A request becomes open (1), or is no longer (-1).
+local function age(crawl, score, by)
+  if not ages[crawl] then ages[crawl], depth_first[crawl] = {}, call('HGET', crawl .. ':meta', 'depth_first') == '1' end
+  local arrival = score % ARRIVALS
+  local minute = math.floor((depth_first[crawl] and ARRIVALS - arrival or arrival) / 60000)
+  ages[crawl][minute] = (ages[crawl][minute] or 0) + by
+end
+
+local function save_ages()
+  for crawl, minutes in pairs(ages) do
+    for minute, by in pairs(minutes) do
+      if by ~= 0 and call('HINCRBY', crawl .. ':ages', minute, by) <= 0 then call('HDEL', crawl .. ':ages', minute) end
+    end
+  end
+end
+
 -- The crawls that wait for a domain look at it again at that moment.
 local function unpark(name, at)
   local fields = domain(name)
@@ -151,6 +179,7 @@ local function bury(crawl, id, name, score, request, reasons, reason)
   call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons}))
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
+  age(crawl, score, -1)
 end
 
 -- A member of a queue is an id and the request.

@@ -1,4 +1,4 @@
--- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:seen, C:split, C:queue, C:ready,
+-- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:ages, C:seen, C:split, C:queue, C:ready,
 -- C:admitted, S:worker:<w>, and reads S:domain.
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
 --   requests: {id, id as integer, domain, priority, request, seed?, group, limit, ''}; of one that is not to be filtered
@@ -22,9 +22,10 @@ local me = S .. ':worker:' .. worker
 local last = call('HMGET', me, 'enqueued', 'reply')
 if last[1] and tonumber(last[1]) >= sequence then return last[2] end
 
-local meta = call('HMGET', C .. ':meta', 'state', 'arrivals', 'seen_depth', 'depth_first')
+local meta = call('HMGET', C .. ':meta', 'state', 'arrivals', 'seen_depth', 'depth_first', 'began')
 if not meta[1] or meta[1] == 'complete' then return 'gone' end
-local arrivals, depth_first = tonumber(meta[2] or 0), meta[4] == '1'
+local is_depth_first, began = meta[4] == '1', tonumber(meta[5] or now)
+local arrivals = math.max(tonumber(meta[2] or 0), now - began)
 local seen_depth = tonumber(meta[3] or 0)
 
 local function is_good(request)
@@ -119,9 +120,10 @@ for _, request in ipairs(requests) do
         queue = {}
         queues[name] = queue
       end
-      -- Lower comes first: 16 bits of priority and its sign above 36 of arrival are exact in a double.
-      queue[#queue + 1] = -priority * 68719476736 + (depth_first and -arrivals or arrivals)
+      local score = score_of(priority, arrivals, is_depth_first)
+      queue[#queue + 1] = score
       queue[#queue + 1] = id .. body
+      age(C, score, 1)
       added = added + 1
     else
       over = over + 1
@@ -137,7 +139,8 @@ for name, queue in pairs(queues) do
   call('ZADD', C .. ':ready', 'NX', math.max(now, tonumber(call('HGET', S .. ':domain:' .. name, 't') or 0)), name)
 end
 
-call('HSET', C .. ':meta', 'arrivals', arrivals)
+call('HSET', C .. ':meta', 'arrivals', arrivals, 'began', began)
+save_ages()
 for reason, number in pairs(refused) do
   count('filtered', number)
   count('filtered:' .. reason, number)

@@ -1,12 +1,14 @@
 -- Leases requests to a worker, each with the moment it may start; none to one that was taken for dead, as nobody would
--- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:dead,
--- S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
+-- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:ages,
+-- C:dead, S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
---   turn, default delay (ms), default concurrency, session as it was registered
+--   turn, default delay (ms), default concurrency, session as it was registered, then the domains with a delay whose
+--   leases this worker goes on with: while it has unstarted ones, no other worker can
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
 --   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request}
 local worker, token = ARGV[1], ARGV[2]
-local want, look, quantum = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local look, quantum = tonumber(ARGV[4]), tonumber(ARGV[5])
+local want = math.min(tonumber(ARGV[3]), 1000) -- more in the next call: Lua unpacks some thousands of values at most
 local default_delay, default_concurrency, session = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local PART = 100 -- rows that one call takes off a queue without leasing them
 
@@ -35,6 +37,8 @@ local function take_off(name, reason, dead)
       reasons[#reasons + 1] = reason
       bury(C, id, name, tonumber(members[i + 1]), request, reasons, reason)
       call('HDEL', C .. ':tries', id)
+    else
+      age(C, tonumber(members[i + 1]), -1)
     end
   end
   local number = #members / 2
@@ -134,6 +138,11 @@ end
 if state == 'running' and call('ZSCORE', S .. ':workers', worker) and session_of(worker) == session then
   call('ZADD', C .. ':ready', 'XX', now, '') -- changes nothing, and fails at maxmemory
   promote_delayed()
+  for i = 9, #ARGV do
+    if domain(ARGV[i]).o == worker and #leases < want and call('EXISTS', C .. ':queue:' .. ARGV[i]) == 1 then
+      visit(ARGV[i])
+    end
+  end
   local seen = -1
   while #leases < want and #leases > seen do -- until a whole round adds nothing
     seen = #leases
@@ -167,6 +176,7 @@ if #ids > 0 then
   end
 end
 save_domains()
+save_ages()
 if changed then count('version', 1) end
 
 local totals = call('HMGET', C .. ':counts', 'pending', 'version')

@@ -1,5 +1,5 @@
--- What became of leases. Touches C:leases, C:counts, C:delayed, C:later, C:tries, C:dead, C:done, C:queue, C:ready,
--- C:down, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
+-- What became of leases. Touches C:leases, C:counts, C:ages, C:delayed, C:later, C:tries, C:dead, C:done, C:queue,
+-- C:ready, C:down, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
 --   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
@@ -119,6 +119,7 @@ function act.settle(id, row, started, outcome, reason)
     bury(C, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
     return
   end
+  age(C, row[SCORE], -1)
   add(outcome, 1)
   if outcome == 'filtered' then add('filtered:' .. reason, 1) end
   remember(id, CODES[outcome], #tries + 1, reason)
@@ -176,5 +177,6 @@ if stale > 0 then add('stale', stale) end
 add('version', 1)
 for term, by in pairs(counts) do count(term, by) end
 save_domains()
+save_ages()
 call('HSET', me, 'settled', sequence)
 return cmsgpack.pack({stale, dead_ids})

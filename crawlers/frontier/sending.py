@@ -1,0 +1,106 @@
+"""The last step of a request: its connection is there, its time has come, its bytes leave.
+
+A download handler that can wait there asks DEPARTURE. The request is held until the frontier's moment with nothing left
+to do but to write, and the moment of that write is what the next request of its domain keeps its distance from.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
+from scrapy.utils.asyncio import call_later
+from twisted.internet.defer import Deferred
+from twisted.web.client import HTTPConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy.crawler import Crawler
+
+DEPARTURE: ContextVar[Departure | None] = ContextVar("departure", default=None)
+"""Of the request that is being downloaded, where its domain has a delay."""
+
+
+class Departure:
+    """`start_at` tells when the request may be sent at the earliest, `left` is called once it was sent.
+
+    Times are of the monotonic clock, in seconds.
+    """
+
+    def __init__(self, start_at: Callable[[], float], left: Callable[[], None]):
+        self._start_at = start_at
+        self._left = left
+        self.held = 0.0
+        """Seconds that it waited with its connection."""
+
+    def wait_with(self, connection: Any) -> Any:
+        """The connection, or a Deferred of it: written to next, it leaves at its time."""
+        protocol = getattr(connection, "_clientProtocol", connection)  # of Twisted's wrapper that tries again
+        if (wait := self._start_at() - monotonic()) <= 0:
+            _at_next_write(protocol, self._left)
+            return connection
+
+        def leave() -> None:
+            self.held = wait
+            _at_next_write(protocol, self._left)
+            waiting.callback(connection)
+            _write_now(protocol)
+
+        def cancel(_: Deferred[Any]) -> None:
+            timer.cancel()
+            protocol.abort()
+
+        waiting: Deferred[Any] = Deferred(cancel)
+        timer = call_later(wait, leave)
+        return waiting
+
+
+class DepartingHTTPHandler(HTTP11DownloadHandler):
+    """Scrapy's HTTP/1.1 handler, whose requests ask DEPARTURE when their connection is there."""
+
+    waits_for_departure = True
+
+    def __init__(self, crawler: Crawler):
+        super().__init__(crawler)
+        plain, self._pool = self._pool, _DepartingPool(self._pool)
+        plain.closeCachedConnections()
+
+
+class _DepartingPool(HTTPConnectionPool):
+    def __init__(self, like: HTTPConnectionPool):
+        super().__init__(like._reactor, persistent=True)
+        self.maxPersistentPerHost = like.maxPersistentPerHost
+        self._factory = like._factory
+
+    def getConnection(self, key: Any, endpoint: Any) -> Any:
+        deferred = super().getConnection(key, endpoint)
+        if (departure := DEPARTURE.get()) is not None:
+            deferred.addCallback(departure.wait_with)
+        return deferred
+
+
+def _at_next_write(protocol: Any, tell: Callable[[], None]) -> None:
+    """Have `tell` called when the socket has been given what is written next; by TLS, what follows its handshake."""
+    outer = socket = protocol.transport
+    while hasattr(socket, "transport"):
+        socket = socket.transport
+    write = socket.writeSomeData
+
+    def write_and_tell(data: Any) -> Any:
+        written = write(data)
+        is_encrypted = all(getattr(layer, "_handshakeDone", True) for layer in (outer, socket.protocol))
+        if is_encrypted and isinstance(written, int) and written > 0:
+            socket.__dict__.pop("writeSomeData", None)
+            tell()
+        return written
+
+    socket.writeSomeData = write_and_tell
+
+
+def _write_now(protocol: Any) -> None:
+    """Not only in the event loop's next round; TLS gathers what it writes until then."""
+    if hasattr(protocol.transport, "doWrite"):
+        protocol.transport.doWrite()

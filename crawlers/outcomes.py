@@ -42,6 +42,8 @@ class RequestRecord:
     """Links that were not made requests, by reason."""
     fates: Counter[str] = field(default_factory=Counter)
     """Items by fate: acknowledged, passed (no Kafka configured), dropped, dead, pending."""
+    records: list[Any] = field(default_factory=list)
+    """What is to be produced with this request, where delivery is exactly once."""
     filtered: str | None = None
     error: str | None = None
 

@@ -87,6 +87,7 @@ KAFKA_TOPIC_DEAD_LETTERS = env("KAFKA_TOPIC_DEAD_LETTERS", str, "products.dlq", 
 KAFKA_CREATE_TOPICS = env("KAFKA_CREATE_TOPICS", bool, False, "whether missing topics are created at start")
 KAFKA_PARTITIONS = env("KAFKA_PARTITIONS", int, 6, "partitions of a topic that is created")
 KAFKA_REPLICATION_FACTOR = env("KAFKA_REPLICATION_FACTOR", int, 1, "replicas of a topic that is created")
+KAFKA_DELIVERY = env("KAFKA_DELIVERY", str, "at_least_once", "at_least_once or exactly_once (docs/exactly-once.md)")
 KAFKA_DELIVERY_TIMEOUT = env("KAFKA_DELIVERY_TIMEOUT", float, 300.0, "seconds until a send is tried anew")
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")

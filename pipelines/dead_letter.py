@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from itemadapter import ItemAdapter
 
-from pipelines.producer import Producer, Record
+from pipelines.delivery import Delivery
+from pipelines.producer import Record
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -23,8 +24,8 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 class DeadLetters:
     """Writes items to KAFKA_TOPIC_DEAD_LETTERS: the item as JSON, the reason in Connect's headers and ours."""
 
-    def __init__(self, producer: Producer, topic: str, subject: str):
-        self._producer = producer
+    def __init__(self, delivery: Delivery, topic: str, subject: str):
+        self._delivery = delivery
         self._topic = topic
         self._subject = subject
 
@@ -34,15 +35,15 @@ class DeadLetters:
         settings = crawler.settings
         if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
             return None
-        return cls(Producer.of(crawler), settings["KAFKA_TOPIC_DEAD_LETTERS"], settings["KAFKA_TOPIC_PRODUCTS"])
+        return cls(Delivery.of(crawler), settings["KAFKA_TOPIC_DEAD_LETTERS"], settings["KAFKA_TOPIC_PRODUCTS"])
 
     async def send(self, item: Any, error: Exception, stage: str) -> None:
-        """Return when Kafka has acknowledged the letter."""
+        """Return when the letter is delivered, as Delivery.send says."""
         fields = ItemAdapter(item).asdict() if ItemAdapter.is_item(item) else {"item": item}
         value = _encode(fields)
         if len(value) > _LARGEST:
             value = _encode({"sha256": hashlib.sha256(value).hexdigest(), "size": len(value), "url": _cut(fields)})
-        await self._producer.send(Record(self._topic, _key(fields), value, self._headers(fields, error, stage), item))
+        await self._delivery.send(Record(self._topic, _key(fields), value, self._headers(fields, error, stage), item))
 
     def _headers(self, fields: dict[str, Any], error: Exception, stage: str) -> list[tuple[str, bytes]]:
         headers = {

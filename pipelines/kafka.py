@@ -1,4 +1,4 @@
-"""Delivers records: an item leaves the pipelines when Kafka has acknowledged its record."""
+"""Delivers records: the end of the item pipelines."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scrapy.exceptions import NotConfigured
 
-from pipelines.producer import Producer, Record
+from pipelines.delivery import Delivery
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+    from pipelines.producer import Record
+
 
 class KafkaPipeline:
-    """At least once: `process_item` awaits the delivery report, so `item_scraped` means "acknowledged by Kafka"."""
+    """At least once, `process_item` awaits the delivery report, so `item_scraped` means "acknowledged by Kafka"."""
 
-    def __init__(self, producer: Producer):
-        self._producer = producer
+    def __init__(self, delivery: Delivery):
+        self._delivery = delivery
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         settings = crawler.settings
         if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
             raise NotConfigured("KAFKA_BOOTSTRAP_SERVERS is not set")
-        return cls(Producer.of(crawler))
+        return cls(Delivery.of(crawler))
 
     async def process_item(self, record: Record) -> Any:
         """The record's item, so that feed exports write what the topic holds."""
-        await self._producer.send(record)
+        await self._delivery.send(record)
         return record.item
 
     async def close_spider(self) -> None:
-        await self._producer.close()
+        await self._delivery.close()

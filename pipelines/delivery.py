@@ -1,0 +1,57 @@
+"""The one door to Kafka: what is sent through it is delivered at least once, or exactly once with its request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from crawlers.exceptions import StartupError
+from crawlers.outcomes import CURRENT
+from pipelines.producer import Producer
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from pipelines.producer import Record
+
+AT_LEAST_ONCE, EXACTLY_ONCE = "at_least_once", "exactly_once"
+
+
+class Delivery:
+    """`at_least_once`: `send` returns when Kafka has acknowledged the record.
+
+    `exactly_once`: it returns when the record is kept with the request that is being worked on. All of a request's
+    records are produced in one transaction once it has ended, and none where it is to be repeated.
+    """
+
+    def __init__(self, producer: Producer, *, is_exactly_once: bool = False):
+        self._producer = producer
+        self.is_exactly_once = is_exactly_once
+
+    @classmethod
+    def of(cls, crawler: Crawler) -> Self:
+        """The delivery that KAFKA_DELIVERY names. StartupError where it names none."""
+        return cls(Producer.of(crawler), is_exactly_once=is_exactly_once(crawler.settings))
+
+    async def send(self, record: Record) -> None:
+        """Deliver `record`.
+
+        At least once, it raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had to
+        close first.
+        """
+        request = CURRENT.get() if self.is_exactly_once else None
+        if request is not None:
+            request.records.append(record)
+        else:
+            await self._producer.send(record)
+
+    async def close(self) -> None:
+        """After it nothing is sent."""
+        await self._producer.close()
+
+
+def is_exactly_once(settings: object) -> bool:
+    """What KAFKA_DELIVERY says."""
+    said = settings["KAFKA_DELIVERY"]  # type: ignore[index]
+    if said not in (AT_LEAST_ONCE, EXACTLY_ONCE):
+        raise StartupError(f"KAFKA_DELIVERY={said}: expected {AT_LEAST_ONCE} or {EXACTLY_ONCE}")
+    return bool(said == EXACTLY_ONCE)

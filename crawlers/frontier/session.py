@@ -27,7 +27,7 @@ from crawlers.frontier.plans import Plans
 from crawlers.frontier.scripts import Command, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from crawlers.frontier.frontier import Frontier
     from crawlers.frontier.options import FrontierOptions
@@ -369,7 +369,7 @@ class Session:
 
     # --- Leases
 
-    def _lease_command(self, token: bytes, want: int, go_on: list[str]) -> Command:
+    def _lease_command(self, token: bytes, want: int, go_on: Sequence[str] = ()) -> Command:
         options = self._options
         return self._script(
             "lease",

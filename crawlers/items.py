@@ -27,6 +27,9 @@ AVAILABILITIES = frozenset(
 CONDITIONS = frozenset({"DamagedCondition", "NewCondition", "RefurbishedCondition", "UsedCondition"})
 """schema.org's OfferItemCondition terms, without their prefix."""
 
+CHANGES = frozenset({"new", "changed", "unchanged", "gone"})
+"""What may have become of a product since the last crawl."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Product:
@@ -80,3 +83,7 @@ class Product:
     proxy: str | None = None
     """The proxy's label, never its credentials."""
     extractor_version: str = ""
+    change: str | None = None
+    """One of CHANGES; None where changes are not told."""
+    changed_fields: list[str] = field(default_factory=list)
+    """The names of the fields that are not what they were, where `change` is "changed"."""

@@ -6,7 +6,7 @@ import io
 import struct
 from dataclasses import fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
 
 import fastavro
 from scrapy.exceptions import NotConfigured
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 _MAGIC_BYTE = 0
-_PRICE_PLACES = Decimal("0.0001")
 _FIELDS = tuple(field.name for field in fields(Product))
+_DECIMALS = tuple(name for name, kind in get_type_hints(Product).items() if Decimal in (kind, *get_args(kind)))
 
 
 class AvroPipeline:
@@ -49,11 +49,11 @@ class AvroPipeline:
 
     def _encode(self, item: Product) -> bytes:
         values = {name: getattr(item, name) for name in _FIELDS}
-        if item.price is not None:
-            values["price"] = item.price.quantize(_PRICE_PLACES)
         buffer = io.BytesIO(self._frame)
         buffer.seek(len(self._frame))
         try:
+            for name in _DECIMALS:  # zeros at the end are no more digits than the schema's scale allows
+                values[name] = None if values[name] is None else values[name].normalize()
             fastavro.schemaless_writer(buffer, self._schema, values, strict_allow_default=True)
         except (ValueError, TypeError, AttributeError, OverflowError, ArithmeticError) as error:
             raise UnserializableItem(f"products.avsc: {error}") from error

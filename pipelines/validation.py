@@ -11,7 +11,7 @@ from crawlers.domains import is_web_url
 from crawlers.exceptions import InvalidItem
 from crawlers.extraction.currencies import CURRENCIES
 from crawlers.extraction.gtin import parse_gtin
-from crawlers.items import AVAILABILITIES, CONDITIONS, Product
+from crawlers.items import AVAILABILITIES, CHANGES, CONDITIONS, Product
 
 _LONGEST_SHOWN = 60
 _PRICE_LIMIT = Decimal(10) ** 14
@@ -135,4 +135,6 @@ _RULES: list[tuple[str, Rule]] = [
     ("rendered_by", _optional(_text(100))),
     ("proxy", _optional(_text(300))),
     ("extractor_version", _text(100)),
+    ("change", _optional(_one_of(CHANGES, "new, changed, unchanged or gone"))),
+    ("changed_fields", _list_of(_text(100), "a list of field names")),
 ]

@@ -48,21 +48,22 @@ class Finished:
 
 
 class Seine:
-    """Runs `scrapy` in a folder of its own, as a user does, with an environment of its own."""
+    """Runs `scrapy` in a folder of its own, as a user does, with an environment of its own; `root` is the checkout."""
 
     started: ClassVar[list[subprocess.Popen[str]]] = []
     """The commands of the running test."""
 
-    def __init__(self, folder: Path, env: dict[str, str]):
+    def __init__(self, folder: Path, env: dict[str, str], root: Path = ROOT):
         self.folder = folder
-        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
+        self.root = root
+        self.env = {**os.environ, "PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """The running command; it does not outlive its test."""
         self.started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "scrapy", *args],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.env,
                 text=True,
                 stdin=subprocess.DEVNULL,

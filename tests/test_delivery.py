@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy.demo_shop import DemoShop
 from tests.support import Consumed, Finished, Seine, consume
+from tests.truth import differences
 
 _MARKUPS = {
     "json-ld",
@@ -43,7 +42,7 @@ def test_a_crawl_delivers_the_demo_shop_as_it_is(
     found = {record.value["canonical_url"]: record.value for record in records}
 
     assert set(found) == set(truth)
-    wrong = {url: bad for url, row in truth.items() if (bad := _differences(row, found[url]))}
+    wrong = {url: bad for url, row in truth.items() if (bad := differences(row, found[url]))}
     assert not wrong, f"{len(wrong)} products differ, such as {next(iter(wrong.items()))}"
 
     _check_keys_and_headers(records)
@@ -51,27 +50,6 @@ def test_a_crawl_delivers_the_demo_shop_as_it_is(
     _check_accounts(finished, records)
     _check_export(seine.folder / "out.jsonl", records)
     assert not [entry for entry in shop.log() if "/private/" in entry["path"]], "robots.txt was not obeyed"
-
-
-def _differences(truth: dict[str, Any], record: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """field: (as it is, as it was found), of the fields that the page's markup carries."""
-    compared = (
-        "name",
-        "sku",
-        "mpn",
-        "gtin",
-        "brand",
-        "price",
-        "currency",
-        "availability",
-        "condition",
-        "images",
-        "rating",
-    )
-    expected = {name: truth[name] for name in compared if truth.get(name) not in (None, "", [])}
-    if "price" in expected:
-        expected["price"] = Decimal(expected["price"])
-    return {name: (value, record[name]) for name, value in expected.items() if record[name] != value}
 
 
 def _check_keys_and_headers(records: list[Consumed]) -> None:

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from avro.schema import parse
 
-from crawlers.exceptions import InvalidItem, UnserializableItem
-from crawlers.items import Product
+from crawlers.exceptions import InvalidItem
 from deploy.demo_shop import DemoShop
-from pipelines.avro import AvroPipeline, decode_frame
-from pipelines.registry import incompatibilities
-from pipelines.schemas import schema
 from pipelines.validation import ValidationPipeline
+from tests.products import product
 from tests.support import Seine, consume
-
-
-def product(**changes: Any) -> Product:
-    good: dict[str, Any] = {
-        "url": "http://shop.example/p/1",
-        "canonical_url": "http://shop.example/p/1",
-        "name": "Lamp",
-        "price": Decimal("19.90"),
-        "currency": "EUR",
-        "site": "shop",
-        "identity": "1",
-        "fetched_at": datetime(2026, 1, 2, tzinfo=UTC),
-        "crawl_id": "c",
-        "record_id": "r",
-        "spider": "product_spider",
-        "worker": "w",
-        "http_status": 200,
-        "content_hash": "0" * 64,
-        "extractor_version": "1",
-    }
-    return Product(**{**good, **changes})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +41,8 @@ def product(**changes: Any) -> Product:
         ({"rating": 5.5}, "rating: expected a number from 0 to 5, got 5.5"),
         ({"rating": True}, "rating: expected a number from 0 to 5, got True"),
         ({"review_count": -1}, "review_count: expected a whole number from 0, got -1"),
+        ({"change": "newer"}, "change: expected new, changed, unchanged or gone, got 'newer'"),
+        ({"changed_fields": ["price", ""]}, "changed_fields: expected a list of field names, got ['price', '']"),
         ({"fetched_at": datetime(2026, 1, 2)}, "fetched_at: expected a time with its zone"),
     ],
 )
@@ -93,38 +69,6 @@ def test_what_is_no_product_is_refused() -> None:
 def test_a_good_product_passes_unchanged() -> None:
     item = product(price=Decimal("19.9000"), gtin="4006381333931", rating=4, review_count=0)
     assert ValidationPipeline().process_item(item) is item
-
-
-def test_a_record_is_framed_and_every_field_of_the_item_is_in_the_schema() -> None:
-    record = AvroPipeline("products", 7).process_item(product())
-    assert decode_frame(record.value)[0] == 7
-    assert record.key == b"shop/1"
-    assert [field["name"] for field in schema("products")["fields"]] == list(Product.__dataclass_fields__)
-
-
-def test_an_item_that_the_schema_cannot_hold_is_named() -> None:
-    with pytest.raises(UnserializableItem, match=r"products\.avsc"):
-        AvroPipeline("products", 7).process_item(product(review_count="many"))
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"name": "price", "type": "string"}, "field price: "),
-        ({"name": "sku", "type": ["null", "long"]}, "field sku: "),
-        (None, "field name is new and has no default"),
-    ],
-)
-def test_an_incompatible_schema_is_told_by_field(change: dict[str, Any] | None, problem: str) -> None:
-    earlier = schema("products")
-    if change is None:
-        earlier["fields"] = [field for field in earlier["fields"] if field["name"] != "name"]
-    else:
-        earlier["fields"] = [change if field["name"] == change["name"] else field for field in earlier["fields"]]
-    reader, writer = (parse(json.dumps(one)) for one in (schema("products"), earlier))
-    [only] = incompatibilities(reader, writer)
-    assert only.startswith(problem)
-    assert incompatibilities(reader, reader) == []
 
 
 def test_an_invalid_item_lands_in_the_dead_letter_topic_with_its_reason(

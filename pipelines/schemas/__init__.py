@@ -1,4 +1,8 @@
-"""The committed schemas: they are the contract."""
+"""The committed schemas: they are the contract.
+
+NAME.avsc is what is written now. versions/NAME.N.avsc is what was version N, and never changes; versions/NAME.N.avro
+holds records of that version, which every later schema must be able to read.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _FOLDER = Path(__file__).parent
+VERSIONS = _FOLDER / "versions"
 
 
 def schema_text(name: str) -> str:
@@ -22,3 +27,14 @@ def schema_names() -> list[str]:
 def schema(name: str) -> Any:
     """The parsed JSON of `name`.avsc."""
     return json.loads(schema_text(name))
+
+
+def committed_versions(name: str) -> dict[int, str]:
+    """The text of every committed version of `name` by its number, oldest first."""
+    numbers = sorted(int(path.name.split(".")[-2]) for path in VERSIONS.glob(f"{name}.*.avsc"))
+    return {number: (VERSIONS / f"{name}.{number}.avsc").read_text(encoding="utf-8") for number in numbers}
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two texts are the same schema, however they are laid out."""
+    return bool(json.loads(one) == json.loads(other))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.artifacts import fetch, locked_artifacts, maven_context
-from deploy.local.class_archive import ClassArchive
 from deploy.local.config import default_cache_dir
 from deploy.local.java import class_path, java
 
 _SOURCES = Path(__file__).parent / "java"
 _COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 _HEAP_MB = 256
+_LOGGING = {"org.slf4j.simpleLogger.logFile": "System.err", "org.slf4j.simpleLogger.defaultLogLevel": "warn"}
 
 
 class JavaPrograms:
@@ -27,7 +27,7 @@ class JavaPrograms:
 
     def run(self, main: str, *arguments: str) -> list[Any]:
         """What the program printed, a JSON document in each line."""
-        out = self._java(main, [str(self._classes), *map(str, self._jars)], arguments)
+        out = self._java(main, class_path([self._classes, *self._jars]), arguments)
         return [json.loads(line) for line in out.splitlines()]
 
     @cached_property
@@ -41,15 +41,11 @@ class JavaPrograms:
     def _classes(self) -> Path:
         sources = map(str, sorted(_SOURCES.glob("*.java")))
         options = ["-21", "-proc:none", "-encoding", "UTF-8", "-cp", class_path(self._jars), "-d", str(self._folder)]
-        self._java(_COMPILER, list(map(str, self._jars)), [*options, *sources])
+        self._java(_COMPILER, class_path(self._jars), [*options, *sources])
         return self._folder
 
-    def _java(self, main: str, path: list[str], arguments: Sequence[str]) -> str:
-        # The classes of the jars come from an archive, which the first run ever makes.
-        archive = ClassArchive(default_cache_dir() / "classes", f"test-{main}", self._jars, self._folder)
-        options = [*archive.options(), "-Dorg.slf4j.simpleLogger.logFile=System.err"]
-        command = java(["-cp", class_path(list(map(Path, path))), main, *arguments], _HEAP_MB, options=options)
+    def _java(self, main: str, path: str, arguments: Sequence[str]) -> str:
+        command = java(["-cp", path, main, *arguments], _HEAP_MB, _LOGGING)
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        archive.publish(complete=not done.returncode)
         assert done.returncode == 0, f"{main}: {(done.stdout + done.stderr)[-4000:]}"
         return done.stdout

@@ -68,8 +68,8 @@ def _fits(hint: Any, schema: Any) -> bool:
         return schema.type == "array" and _fits(get_args(hint)[0], schema.items)
     if get_origin(hint) is dict:
         return schema.type == "map" and _fits(get_args(hint)[1], schema.values)
-    if is_dataclass(hint):
-        return schema.type == "record" and schema.name == hint.__name__ and not mismatches(hint, schema)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return schema.type == "record" and schema.name == hint.__name__ and not mismatches(hint, schema)
     return kind(schema) in _KINDS.get(hint, ())
 
 

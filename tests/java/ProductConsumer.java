@@ -6,33 +6,25 @@ import java.net.http.HttpResponse;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.concurrent.Future;
 import org.apache.avro.Schema;
 import org.apache.avro.generic.GenericDatumReader;
 import org.apache.avro.io.DecoderFactory;
-import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.ProducerRecord;
-import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
-import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * Consumes products as a Java team would: Apache Kafka's client, Apache Avro, the registry's REST API, and nothing of
- * Seine but its record contract. Prints every record of the topic as one line of JSON. What it has read it produces
- * once more, to a topic of its own, so that Java's own partitioner says where each key belongs.
+ * Seine but its record contract. Prints every record of the topic as one line of JSON, and with it the partition that
+ * a Java producer chooses for its key.
  *
- * <p>Arguments: brokers, registry URL, topic, topic for the copy.
+ * <p>Arguments: brokers, registry URL, topic.
  */
 final class ProductConsumer {
     private static final int MAGIC_BYTE = 0;
@@ -48,19 +40,13 @@ final class ProductConsumer {
     }
 
     public static void main(String[] args) throws Exception {
-        ProductConsumer program = new ProductConsumer(args[0], args[1]);
-        List<ConsumerRecord<byte[], byte[]>> records = program.read(args[2]);
-        List<Integer> partitions = program.copy(records, args[2], args[3]);
-        for (int i = 0; i < records.size(); i++) {
-            System.out.println(Plain.json(program.described(records.get(i), partitions.get(i))));
-        }
+        new ProductConsumer(args[0], args[1]).read(args[2]);
     }
 
     /** Every committed record of the topic, up to its end. */
-    private List<ConsumerRecord<byte[], byte[]>> read(String topic) {
+    private void read(String topic) throws Exception {
         Map<String, Object> config = Map.of("bootstrap.servers", brokers, "isolation.level", "read_committed");
         var bytes = new ByteArrayDeserializer();
-        List<ConsumerRecord<byte[], byte[]>> records = new ArrayList<>();
         try (var consumer = new KafkaConsumer<>(config, bytes, bytes)) {
             List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
                     .map(info -> new TopicPartition(topic, info.partition()))
@@ -69,42 +55,20 @@ final class ProductConsumer {
             consumer.seekToBeginning(partitions);
             var ends = consumer.endOffsets(partitions);
             while (partitions.stream().anyMatch(one -> consumer.position(one) < ends.get(one))) {
-                consumer.poll(Duration.ofSeconds(1)).forEach(records::add);
+                for (var record : consumer.poll(Duration.ofSeconds(1))) {
+                    System.out.println(Plain.json(described(record, partitions.size())));
+                }
             }
-        }
-        return records;
-    }
-
-    /** Where a Java producer, as it comes, puts each key. */
-    private List<Integer> copy(List<ConsumerRecord<byte[], byte[]>> records, String topic, String copy)
-            throws Exception {
-        Map<String, Object> config = Map.of("bootstrap.servers", brokers);
-        var bytes = new ByteArraySerializer();
-        List<Future<RecordMetadata>> sent = new ArrayList<>();
-        try (var admin = Admin.create(config); var producer = new KafkaProducer<>(config, bytes, bytes)) {
-            int partitions = producer.partitionsFor(topic).size();
-            admin.createTopics(List.of(new NewTopic(copy, Optional.of(partitions), Optional.empty())))
-                    .all()
-                    .get();
-            for (var record : records) {
-                sent.add(producer.send(new ProducerRecord<>(copy, record.key(), record.value())));
-            }
-            producer.flush();
-            List<Integer> chosen = new ArrayList<>();
-            for (var one : sent) {
-                chosen.add(one.get().partition());
-            }
-            return chosen;
         }
     }
 
-    private Map<String, Object> described(ConsumerRecord<byte[], byte[]> record, int partitionOfJava) throws Exception {
+    private Map<String, Object> described(ConsumerRecord<byte[], byte[]> record, int partitions) throws Exception {
         Map<String, Object> headers = new LinkedHashMap<>();
         record.headers().forEach(header -> headers.put(header.key(), text(header.value())));
         Map<String, Object> described = new LinkedHashMap<>();
         described.put("key", text(record.key()));
         described.put("partition", record.partition());
-        described.put("partition_of_java", partitionOfJava);
+        described.put("partition_of_java", BuiltInPartitioner.partitionForKey(record.key(), partitions));
         described.put("headers", headers);
         described.put("value", Plain.of(decode(record.value())));
         return described;

@@ -19,7 +19,7 @@ from avro.datafile import DataFileReader
 from avro.io import BinaryDecoder, DatumReader
 from avro.schema import parse
 
-from crawlers.exceptions import InvalidItem, UnserializableItem
+from crawlers.exceptions import InvalidItem, UnserializableItem, UserError
 from crawlers.items import Product
 from pipelines.avro import AvroPipeline, decode_frame
 from pipelines.schemas import VERSIONS, committed_versions, schema, schema_names, schema_text
@@ -27,7 +27,7 @@ from pipelines.schemas.compatibility import incompatibilities, unreadable_versio
 from pipelines.schemas.conformity import mismatches
 from pipelines.schemas.contracts import CONTRACTS
 from pipelines.schemas.diff import FieldChange, differences
-from pipelines.schemas.freeze import frozen_as
+from pipelines.schemas.freeze import freeze, frozen_as
 from pipelines.schemas.samples import samples
 from pipelines.validation import ValidationPipeline
 from tests.products import product
@@ -310,16 +310,19 @@ def test_a_field_is_added_by_one_line_in_two_files_and_a_version(checkout: Path)
     unfrozen = seine.run("schema", "check")
     frozen = seine.run("schema", "freeze")
     checked = seine.run("schema", "check", "--json")
-    again = seine.run("schema", "freeze")
 
     number = max(committed_versions("products")) + 1
     assert "field energy_class: in Product only" in alone.out
     assert "scrapy schema freeze" in unfrozen.out
-    assert (alone.code, unfrozen.code, frozen.code, checked.code, again.code) == (1, 1, 0, 0, 2)
+    assert (alone.code, unfrozen.code, frozen.code, checked.code) == (1, 1, 0, 0)
     [found] = json.loads(checked.out)
     assert (found["version"], found["problems"]) == (number, [])
     assert (checkout / f"pipelines/schemas/versions/products.{number}.avro").exists()
-    assert again.err == "seine: nothing to freeze: every schema is its latest committed version\n"
+
+
+def test_what_has_not_changed_is_not_frozen_again() -> None:
+    with pytest.raises(UserError, match=r"products\.avsc is version \d+ already"):
+        freeze("products")
 
 
 def test_a_change_that_cannot_read_a_committed_version_is_not_frozen(checkout: Path) -> None:

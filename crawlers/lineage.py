@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from crawlers.extraction import EXTRACTOR_VERSION
 from crawlers.logs import bind_process
+from crawlers.masking.masking import Masking
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -47,7 +48,10 @@ class Lineage:
         self._worker = crawler.settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}"
 
     def stamp(self, item: Product, response: Response, index: int = 0) -> Product:
-        """Fill in the lineage of `item`, the `index`-th item of `response`, and return it."""
+        """Fill in the lineage of `item`, the `index`-th item of `response`, and return it.
+
+        Its identity is masked here: whatever goes by it, from the first stage on, has the record's key.
+        """
         meta = response.meta
         item.crawl_id = self._spider.crawl_id
         item.spider = self._spider.name
@@ -59,6 +63,8 @@ class Lineage:
         item.rendered_by = meta.get("rendered_by")
         item.proxy = meta.get("proxy_label")
         item.extractor_version = EXTRACTOR_VERSION
+        if (masker := Masking.of(self._crawler).of_site(item.site)) is not None:
+            masker.identify(item)
         return item
 
     def _record_id(self, response: Response, index: int) -> str:

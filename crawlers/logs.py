@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 from scrapy.logformatter import LogFormatter
+
+from crawlers.masking.hidden import Hidden, passwords
+from crawlers.masking.masking import Masking
+
+if TYPE_CHECKING:
+    from crawlers.masking.masker import Masker
 
 _of_process: dict[str, Any] = {}
 
@@ -29,6 +35,9 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+_hidden = Hidden()
 
 
 # Once per process, at import: until a handler of ours is installed, events leave through Scrapy's.
@@ -76,7 +85,11 @@ class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def install(settings: Any) -> None:
-    """Route every log line through structlog: JSON to files and pipes, readable text to a terminal."""
+    """Route every log line through structlog: JSON to files and pipes, readable text to a terminal.
+
+    Raises UserError where a masking rule is wrong.
+    """
+    _hidden.hide(passwords(settings), Masking.of_fleet(settings).of_logs)
     handler = _handler(settings)
     handler.setLevel(settings["LOG_LEVEL"])
     handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
@@ -84,6 +97,11 @@ def install(settings: Any) -> None:
     logging.root.setLevel(settings["LOG_LEVEL"])
     for lister in ("scrapy.addons", "scrapy.middleware"):  # their lists of what is enabled are settings.py again
         logging.getLogger(lister).setLevel(logging.WARNING)
+
+
+def mask(masker: Masker | None) -> None:
+    """Apply what the sites of this process's crawl mask to its log from now on."""
+    _hidden.masker = masker
 
 
 def _handler(settings: Any) -> logging.Handler:
@@ -97,10 +115,11 @@ def _handler(settings: Any) -> logging.Handler:
 
 
 def _formatter(*, pretty: bool) -> logging.Formatter:
-    if pretty:
-        last: list[Any] = [structlog.dev.ConsoleRenderer()]
+    last: list[Any] = [structlog.processors.format_exc_info, _hidden]
+    if pretty:  # rich's tracebacks would show local variables, which nothing masks
+        last.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+        last.append(structlog.processors.JSONRenderer(serializer=_to_json))
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],

@@ -77,6 +77,7 @@ METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the br
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
 ITEM_PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
+    "pipelines.masking.MaskingPipeline": 200,
     "pipelines.avro.AvroPipeline": 500,
     "pipelines.kafka.KafkaPipeline": 600,
 }
@@ -159,6 +160,15 @@ STATS_DUMP = env("STATS_DUMP", bool, False, "whether Scrapy's stats are logged a
 # --- Security ------------------------------------------------------------------------------------------------------
 TELNETCONSOLE_ENABLED = False
 REMOTE_CONTROL_ENABLED = False
+
+# --- Personal data -------------------------------------------------------------------------------------------------
+# Of records, dead letters, stored pages and logs; a site's [masking] goes before them (docs/privacy.md).
+# Actions: keep, mask, drop, tokenise.
+MASKING_PATTERNS = env("MASKING_PATTERNS", list, [], "what is found in texts: email=tokenise,phone=mask,iban=…,card=…")
+MASKING_FIELDS = env("MASKING_FIELDS", list, [], "fields by name: description=drop,mpn=patterns")
+MASKING_QUERY = env("MASKING_QUERY", list, [], "parameters of URLs by name: session=drop,email=tokenise")
+MASKING_KEYS = env("MASKING_KEYS", list, [], "keys of tokens, id:secret comma separated, newest first; never logged")
+MASKING_KEYS_FILE = env("MASKING_KEYS_FILE", str, None, "file of such keys, one a line, instead of MASKING_KEYS")
 
 # --- The event loop ------------------------------------------------------------------------------------------------
 TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"

@@ -13,6 +13,7 @@ import msgspec
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
+from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expected_actions
 
 Identity = Literal["gtin", "sku", "url"]
 IDENTITIES = get_args(Identity)
@@ -66,6 +67,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     product: UrlRules = UrlRules()
     follow: UrlRules = UrlRules()
     limits: Limits = Limits()
+    masking: MaskingRules = MaskingRules()
+    """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
     def owns(self, url: str) -> bool:
         """Whether `url` is of one of the site's domains."""
@@ -132,7 +135,8 @@ class _Source:
 
     def error(self, key: str, message: str, value: Any = None) -> SiteError:
         """An error about `key` (`table.key` in a table), at the line of `value` where that is found below the key."""
-        line = self._line(key, json.dumps(value, ensure_ascii=False) if isinstance(value, str) else None)
+        quoted = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else None
+        line = self._line(key, quoted) or self._line(key.rpartition(".")[0], None)  # in an inline table
         return SiteError(f"{self.path}:{line}: {message}" if line else f"{self.path}: {message}")
 
     def _line(self, key: str, value: str | None) -> int | None:
@@ -157,7 +161,15 @@ _KINDS = {
     "bool": "true or false",
 }
 _REQUIRED = {"name": 'name = "{stem}"', "domains": 'domains = ["shop.example"]'}
-_TABLES = {"": Site, "product": UrlRules, "follow": UrlRules, "limits": Limits}
+_TABLES = {
+    "": Site,
+    "product": UrlRules,
+    "follow": UrlRules,
+    "limits": Limits,
+    "masking": MaskingRules,
+    "masking.patterns": PatternRules,
+    "masking.fields": FieldRules,
+}
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -175,11 +187,17 @@ def _explained(source: _Source, message: str) -> SiteError:
         return source.error(key, f"unknown key {key}, expected one of {known}")
     kinds = re.findall(r"`(.+?)`", expectation)
     if "enum" in expectation:
-        return source.error(place, f"{place}: {expectation}, expected one of {', '.join(IDENTITIES)}")
+        return source.error(place, f"{place}: {expectation}, expected one of {_choices(place)}")
     if len(kinds) == 2:
         wanted, got = (_KINDS.get(kind.removesuffix(" | null"), kind) for kind in kinds)
         return source.error(place, f"{place}: expected {wanted}, got {got}")
     return source.error(place, f"{place}: {expectation}")
+
+
+def _choices(place: str) -> str:
+    """What a key may say, as a text."""
+    _, _, rest = place.partition("masking.")
+    return expected_actions(*rest.partition(".")[::2]) if rest else ", ".join(IDENTITIES)
 
 
 def _check(site: Site, source: _Source) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import InvalidItem
 from crawlers.extraction.currencies import CURRENCIES
 from crawlers.extraction.gtin import parse_gtin
 from crawlers.items import AVAILABILITIES, CHANGES, CONDITIONS, Product
+from crawlers.masking.masking import Masking
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
 
 _LONGEST_SHOWN = 60
 _PRICE_LIMIT = Decimal(10) ** 14
@@ -22,13 +26,20 @@ Rule = Callable[[Any], str | None]
 
 
 class ValidationPipeline:
-    """Raises InvalidItem with one message per broken rule, each naming the field and its value."""
+    """Raises InvalidItem with one message per broken rule, each naming the field and its value, where none masks it."""
+
+    def __init__(self, masking: Masking | None = None):
+        self._masking = masking
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(Masking.of(crawler))
 
     def process_item(self, item: Any) -> Any:
         if not isinstance(item, Product):
             raise InvalidItem([f"item: expected a Product, got {type(item).__name__}"])
         messages = [
-            f"{name}: expected {expected}, got {_shown(value)}"
+            f"{name}: expected {expected}, got {self._shown(item, name, value)}"
             for name, rule in _RULES
             if (expected := rule(value := getattr(item, name))) is not None
         ]
@@ -38,9 +49,19 @@ class ValidationPipeline:
             raise InvalidItem(messages)
         return item
 
+    def _shown(self, item: Product, name: str, value: Any) -> str:
+        """A value as errors show it, which go to logs and dead letters; masked before it is cut."""
+        masker = self._masking.of_site(str(item.site)) if self._masking is not None else None
+        if masker is None:
+            return _shown(value)
+        return "what masking hides" if masker.hides(name) else _cut(masker.text(repr(value)))
+
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}… ({len(text)} characters)"
 
 

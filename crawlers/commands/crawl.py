@@ -25,11 +25,11 @@ class Command(ScrapyCrawl):
         super().process_options(args, opts)
         try:
             check_settings(self.settings)
+            assert self.settings is not None
+            enable_frontier(self.settings)
+            logs.install(self.settings)
         except SeineError as error:
             _refuse(error)
-        assert self.settings is not None
-        enable_frontier(self.settings)
-        logs.install(self.settings)
         self.settings.set("LOG_INSTALL_ROOT_HANDLER", False, priority="cmdline")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:

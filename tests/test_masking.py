@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as of_hypothesis
 from hypothesis import strategies as st
 from scrapy.settings import Settings
 
@@ -57,6 +58,7 @@ def test_every_spelling_of_a_value_has_one_token() -> None:
 
 
 @pytest.mark.parametrize("patterns", [_ALL, _TOKENS])
+@of_hypothesis(deadline=None)
 @given(
     st.lists(
         st.one_of(

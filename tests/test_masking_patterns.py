@@ -19,6 +19,9 @@ _BETWEEN = st.sampled_from(("", " ", "\n", ", ", "(", ")", ": ", "<td>", '">', "
 _LOCAL = st.from_regex(r"[a-z0-9_+][a-z0-9._+-]{0,20}[a-z0-9]", fullmatch=True)
 _DOMAIN = st.from_regex(r"([a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\.){1,3}(com|de|example|museum|рф)", fullmatch=True)
 
+in_any_time = settings(deadline=None)
+"""The first number of a country loads its numbering plan."""
+
 
 def found(kind: str, text: str, country: str | None = None) -> list[str]:
     """The parts of `text` that a finder takes."""
@@ -30,10 +33,7 @@ def normals(kind: str, text: str, country: str | None = None) -> list[str]:
 
 
 # --- E-mail --------------------------------------------------------------------------------------------------------
-settings.register_profile("masking", deadline=None)  # the first number of a country loads its plan
-settings.load_profile("masking")
-
-
+@in_any_time
 @given(_LOCAL, _DOMAIN, _BETWEEN, _BETWEEN)
 def test_an_address_is_found_in_any_surroundings(local: str, domain: str, before: str, after: str) -> None:
     text = f"{before}{local}@{domain}{after} and more"
@@ -85,6 +85,7 @@ def test_what_only_has_an_at_sign_is_left(text: str) -> None:
 
 
 # --- Phone ---------------------------------------------------------------------------------------------------------
+@in_any_time
 @given(st.sampled_from(_REGIONS), st.sampled_from(("E164", "INTERNATIONAL", "RFC3966")), _BETWEEN, _BETWEEN)
 def test_an_international_number_of_any_country_is_found(region: str, form: str, before: str, after: str) -> None:
     number = phonenumbers.example_number(region)
@@ -94,6 +95,7 @@ def test_an_international_number_of_any_country_is_found(region: str, form: str,
     ]
 
 
+@in_any_time
 @given(st.sampled_from(_REGIONS), st.sampled_from(("Tel. ", "Phone: ", "Fax ", "WhatsApp: ", "☎ ", "電話：")))
 def test_a_national_number_is_found_after_a_word_that_says_so_where_the_country_is_known(
     region: str, word: str
@@ -148,12 +150,14 @@ def ibans(draw: st.DrawFn) -> str:
     return f"{country}{iban.calc_check_digits(f'{country}00{bban}')}{bban}"
 
 
+@in_any_time
 @given(ibans(), st.sampled_from(("", " ", "\u00a0", "-")), _BETWEEN, _BETWEEN)
 def test_an_iban_is_found_in_one_or_in_groups(number: str, gap: str, before: str, after: str) -> None:
     text = iban.format(number, gap)
     assert normals("iban", f"{before}{text}{after} BIC") == [number]
 
 
+@in_any_time
 @given(ibans(), st.integers(1, 9))
 def test_a_wrong_check_digit_is_no_iban(number: str, by: int) -> None:
     wrong = number[:3] + str((int(number[3]) + by) % 10) + number[4:]
@@ -194,16 +198,19 @@ def grouped(number: str, gap: str) -> str:
     return gap.join(parts)
 
 
+@in_any_time
 @given(cards(), st.sampled_from(("", " ", "-", "\u00a0")), _BETWEEN, _BETWEEN)
 def test_a_card_is_found_in_one_or_in_groups(number: str, gap: str, before: str, after: str) -> None:
     assert normals("card", f"{before}{grouped(number, gap)}{after} 12/29") == [number]
 
 
+@in_any_time
 @given(cards(), st.integers(1, 9))
 def test_a_wrong_check_digit_is_no_card(number: str, by: int) -> None:
     assert found("card", number[:-1] + str((int(number[-1]) + by) % 10)) == []
 
 
+@in_any_time
 @given(cards(), st.sampled_from(("a{}", "{}b", "0.{}", "1{}", "{}2", "sku-{}", "{}-x", "3,{}", "{}.5")))
 def test_a_part_of_something_longer_is_no_card(number: str, form: str) -> None:
     assert found("card", form.format(number)) == []
@@ -224,6 +231,7 @@ def gtins(draw: st.DrawFn) -> str:
     return digits + str(-total % 10)
 
 
+@in_any_time
 @given(
     st.one_of(
         gtins(),
@@ -243,6 +251,7 @@ def test_a_shops_own_numbers_are_left(number: str, form: str, country: str | Non
 
 
 # --- Any text ------------------------------------------------------------------------------------------------------
+@in_any_time
 @given(st.text(), st.sampled_from(sorted(FINDERS)))
 def test_finds_are_in_order_and_do_not_overlap(text: str, kind: str) -> None:
     end = 0

@@ -60,7 +60,8 @@ class Masker:
         self._fields = rules.active_fields
         self._searched = rules.searched_fields
         self._query = {name.lower(): action for name, action in rules.active_query.items()}
-        self._parameter = _parameter(self._query)
+        self._parameter = _parameter(self._query, r"[^&#\s\"'<>;\\]")
+        self._parameter_of_url = _parameter(self._query, "[^&#;]")
         self._of_content = rules.of_content
         self._keys = keys
         self._country = country
@@ -168,8 +169,8 @@ class Masker:
     def _url(self, url: str, token: MakeToken) -> str:
         if "@" in url:
             url = _USER.sub("", url)
-        if self._parameter is not None and "=" in url:
-            url = self._parameter.sub(lambda match: self._argument(match, token), url)
+        if self._parameter_of_url is not None and "=" in url:
+            url = self._parameter_of_url.sub(lambda match: self._argument(match, token), url)
         plain = unquote(url)
         if self._replaced(plain, self._in_urls, token) == plain:
             return url
@@ -221,13 +222,16 @@ def _replacement(action: Action, kind: str, value: str, token: MakeToken) -> str
     return f"*{kind}*" if action == "mask" else token(kind, value)
 
 
-def _parameter(query: Mapping[str, Any]) -> re.Pattern[str] | None:
-    """Finds the named parameters of URLs, also where HTML, JavaScript or another URL escapes what is around them."""
+def _parameter(query: Mapping[str, Any], of_value: str) -> re.Pattern[str] | None:
+    """Finds the named parameters of URLs, also where HTML, JavaScript or another URL escapes what is around them.
+
+    `of_value` is a character of their values.
+    """
     if not query:
         return None
     names = "|".join(re.escape(name) for name in query)
     return re.compile(
         rf"(?P<before>[?&;F6](?:(?<=[?&;])|(?<=%3F)|(?<=%26)|(?<=\\u0026))(?P<name>{names})(?:=|%3D))"
-        r"(?P<value>(?:(?!%26)[^&#\s\"'<>;\\])*)",
+        rf"(?P<value>(?:(?!%26){of_value})*)",
         re.IGNORECASE,
     )

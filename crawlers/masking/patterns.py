@@ -91,12 +91,14 @@ def phones(text: str, country: str | None = None) -> Iterator[Found]:
 
 
 def _international(text: str) -> Iterator[Found]:
+    end = -1
     for match in _INTERNATIONAL.finditer(text):
         before = text[match.start() - 1 : match.start()]
-        if before.isalnum() or before == "+":  # a sum, or the end of something longer
+        if (before.isalnum() or before == "+") and match.start() != end:  # a sum, or the end of something longer
             continue
         if hit := _opening_phone(f"+{match['number']}", None):
-            yield Found(match.start(), match.start("number") - 1 + hit.end, hit.normal)
+            end = match.start("number") - 1 + hit.end
+            yield Found(match.start(), end, hit.normal)
 
 
 def _announced(text: str, country: str | None) -> Iterator[Found]:

@@ -42,7 +42,8 @@ def checked(contract: Contract, subject: str, registry: Registry | None) -> dict
 
 def _offline_problems(contract: Contract, text: str) -> list[str]:
     schema: Any = parse(text)
-    problems = mismatches(contract.item, schema) + unreadable_versions(text, committed_versions(contract.name))
+    problems = [] if contract.item is None else mismatches(contract.item, schema)
+    problems += unreadable_versions(text, committed_versions(contract.name))
     if frozen_as(contract.name) is None:
         problems.append("it is not its latest committed version. Once it is as it shall be: scrapy schema freeze")
     return problems

@@ -35,8 +35,8 @@ class Delivery:
     async def send(self, record: Record) -> None:
         """Deliver `record`.
 
-        At least once, it raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had to
-        close first.
+        At least once, it raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had
+        to close first.
         """
         request = CURRENT.get() if self.is_exactly_once else None
         if request is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -61,7 +62,8 @@ class Registry:
 
     def register(self, subject: str, text: str) -> Version:
         """Register the schema `text`, and hold everybody else's to BACKWARD_TRANSITIVE. Again is the same as once."""
-        self._asked(self._client.set_compatibility, subject, COMPATIBILITY)
+        if self.compatibility(subject) != COMPATIBILITY:
+            self._set_compatibility(subject)
         self._asked(self._client.register_schema, subject, Schema(text, "AVRO"))
         found = self.lookup(subject, text)
         assert found is not None, "it was registered in this moment"
@@ -90,6 +92,10 @@ class Registry:
         """The text of the schema with that id."""
         return str(self._asked(self._client.get_schema, schema_id).schema_str)
 
+    def _set_compatibility(self, subject: str) -> None:
+        with suppress(_Conflict):  # another worker that starts has set it in the same moment
+            self._asked(self._client.set_compatibility, subject, COMPATIBILITY)
+
     def _found(self, call: Any, *args: Any) -> Any:
         """The answer; None where there is no such thing."""
         try:
@@ -106,13 +112,21 @@ class Registry:
                 "On a laptop: scrapy stack up"
             ) from None
         except SchemaRegistryError as error:
-            missing = error.error_code in _NOT_FOUND or error.http_status_code == 404
-            kind = _NotFound if missing else StartupError
-            raise kind(f"the schema registry at {self.url} (SCHEMA_REGISTRY_URL) answers: {error}") from None
+            raise _kind(error)(f"the schema registry at {self.url} (SCHEMA_REGISTRY_URL) answers: {error}") from None
 
 
 class _NotFound(StartupError):
     """The registry has no such subject, version or schema."""
+
+
+class _Conflict(StartupError):
+    """The registry has something else in that place, or has refused an incompatible schema."""
+
+
+def _kind(error: SchemaRegistryError) -> type[StartupError]:
+    if error.error_code in _NOT_FOUND or error.http_status_code == 404:
+        return _NotFound
+    return _Conflict if error.http_status_code == 409 else StartupError
 
 
 def _without_password(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from crawlers.exceptions import IncompatibleSchema
 from pipelines.registry import Registry
 from pipelines.schemas import committed_versions, schema, schema_text
-from tests.support import Seine
+from tests.support import Finished, Seine
 
 _LATEST = max(committed_versions("products"))
 
@@ -36,11 +37,11 @@ def test_register_is_idempotent_and_holds_others_to_the_rule(
     after = seine.run("schema", "check")
 
     assert before.code == first.code == second.code == after.code == 0
-    assert before.out.endswith(f"{subject}: compatible with every version there, not registered yet\n")
-    [one], [again] = json.loads(first.out), json.loads(second.out)
+    assert f"{subject}: compatible with every version there, not registered yet" in before.out
+    one, again = (_of(subject, finished) for finished in (first, second))
     assert one == {"subject": subject, "version": 1, "id": one["id"], "new": True}
     assert again == {**one, "new": False}
-    assert after.out.endswith(f"registered as version 1, id {one['id']}\n")
+    assert f"{subject}: compatible with every version there, registered as version 1, id {one['id']}\n" in after.out
     assert registry.get_compatibility(subject) == "BACKWARD_TRANSITIVE"
     assert json.loads(registry.get_schema(one["id"]).schema_str or "") == schema("products")
     with pytest.raises(SchemaRegistryError) as refused:
@@ -58,11 +59,11 @@ def test_diff_and_list_tell_what_the_registry_has_of_ours(
     level = seine.run("schema", "diff")
     listed = [line.split() for line in seine.run("schema", "list").out.splitlines()]
 
-    [nothing] = json.loads(new.out)
+    nothing = _of(subject, new)
     assert (nothing["latest"], len(nothing["changes"])) == (None, len(schema("products")["fields"]))
-    assert behind.out.startswith(f"{subject}: from version 1 there to products.avsc:\n")
+    assert f"{subject}: from version 1 there to products.avsc:\n" in behind.out
     assert "  + changed_fields  array<string> = []\n" in behind.out
-    assert level.out == f"{subject}: from version 2 there to products.avsc: no field differs\n"
+    assert f"{subject}: from version 2 there to products.avsc: no field differs\n" in level.out
     second = registry.get_latest_version(subject).schema_id
     assert listed[0] == ["SUBJECT", "VERSION", "ID", "OURS"]
     assert [subject, "1", str(first), "versions/products.1.avsc"] in listed
@@ -74,7 +75,7 @@ def test_check_and_register_refuse_by_field(seine: Seine, registry: SchemaRegist
     checked, registered = seine.run("schema", "check"), seine.run("schema", "register")
 
     wrong = "version 1: field price: was null | decimal(18, 2), is null | decimal(18, 4)"
-    assert checked.out == f"{subject} at {seine.env['SCHEMA_REGISTRY_URL']}: {wrong}\n"
+    assert f"{subject} at {seine.env['SCHEMA_REGISTRY_URL']}: {wrong}\n" in checked.out
     assert registered.err == f"seine: {subject} at {seine.env['SCHEMA_REGISTRY_URL']}: {wrong}\n"
     assert checked.code == registered.code == 1
     assert len(registry.get_versions(subject)) == 1
@@ -114,6 +115,17 @@ def test_a_worker_does_not_start_on_a_version_that_it_cannot_read(
     assert str(raised.value) == f"{subject} at {seine.env['SCHEMA_REGISTRY_URL']}: version 1: {problem}"
 
 
+def test_workers_that_start_together_register_a_schema_once(seine: Seine, subject: str) -> None:
+    def start() -> int:
+        return Registry(seine.env["SCHEMA_REGISTRY_URL"]).schema_id(subject, "products", register=True)
+
+    with ThreadPoolExecutor(8) as workers:
+        ids = {started.result() for started in [workers.submit(start) for _ in range(8)]}
+
+    [version] = Registry(seine.env["SCHEMA_REGISTRY_URL"]).versions(subject)
+    assert ids == {version.id}
+
+
 def test_a_registry_that_is_not_set_is_told(seine: Seine) -> None:
     alone = Seine(seine.folder, {**seine.env, "SCHEMA_REGISTRY_URL": ""})
     checked, diff = alone.run("schema", "check"), alone.run("schema", "diff")
@@ -121,6 +133,11 @@ def test_a_registry_that_is_not_set_is_told(seine: Seine) -> None:
     assert "No registry was asked: SCHEMA_REGISTRY_URL is not set" in checked.out
     assert (checked.code, diff.code) == (0, 2)
     assert diff.err.startswith("seine: SCHEMA_REGISTRY_URL is not set")
+
+
+def _of(subject: str, finished: Finished) -> Any:
+    """What a verb has found of `subject`."""
+    return next(one for one in json.loads(finished.out) if one["subject"] == subject)
 
 
 def _changed(name: str, kind: Any) -> dict[str, Any]:

@@ -39,11 +39,11 @@ _VERSIONS = [(name, number) for name in schema_names() for number in committed_v
 # --- Items and schemas
 
 
-def test_every_schema_has_its_item_and_its_topic() -> None:
+def test_every_schema_has_its_topic() -> None:
     assert sorted(contract.name for contract in CONTRACTS) == schema_names()
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+@pytest.mark.parametrize("contract", [one for one in CONTRACTS if one.item], ids=lambda contract: contract.name)
 def test_an_item_is_what_its_schema_says_field_by_field(contract: Any) -> None:
     assert mismatches(contract.item, parse(schema_text(contract.name))) == []
 
@@ -315,7 +315,7 @@ def test_a_field_is_added_by_one_line_in_two_files_and_a_version(checkout: Path)
     assert "field energy_class: in Product only" in alone.out
     assert "scrapy schema freeze" in unfrozen.out
     assert (alone.code, unfrozen.code, frozen.code, checked.code) == (1, 1, 0, 0)
-    [found] = json.loads(checked.out)
+    found = next(one for one in json.loads(checked.out) if one["schema"] == "products")
     assert (found["version"], found["problems"]) == (number, [])
     assert (checkout / f"pipelines/schemas/versions/products.{number}.avro").exists()
 

@@ -98,8 +98,10 @@ class Command(ScrapyCommand):
 
     @property
     def _contracts(self) -> dict[str, Contract]:
-        """Contracts by subject."""
-        return {contract.subject(self.settings): contract for contract in CONTRACTS}
+        """The contracts of the topics that are written, by subject."""
+        assert self.settings is not None
+        written = [contract for contract in CONTRACTS if self.settings.get(contract.topic)]
+        return {contract.subject(self.settings): contract for contract in written}
 
     @property
     def _url(self) -> str | None:
@@ -113,7 +115,7 @@ class Command(ScrapyCommand):
 
 
 def _all_well(one: dict[str, Any], *, asked: bool) -> str:
-    here = f"{one['schema']}.avsc: version {one['version']}, as its item declares it, reads every earlier version"
+    here = f"{one['schema']}.avsc: version {one['version']}, reads every earlier version"
     if not asked:
         return f"{here}. No registry was asked: SCHEMA_REGISTRY_URL is not set"
     there = one["registered"]

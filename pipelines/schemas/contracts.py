@@ -10,10 +10,13 @@ from crawlers.items import Product
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`name`.avsc describes the values of the topic that the setting `topic` names; `item` holds one."""
+    """`name`.avsc describes the values of the topic that the setting `topic` names.
+
+    `item` is the dataclass that holds one, None where there is no such class. An empty setting turns its topic off.
+    """
 
     name: str
-    item: type
+    item: type | None
     topic: str
 
     def subject(self, settings: Any) -> str:

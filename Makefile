@@ -49,9 +49,10 @@ bench: $(VENV)/.ready-dev ## CPU per page of the whole path, beside plain Scrapy
 bench-frontier: $(VENV)/.ready-dev ## the frontier beside scrapy-redis and plain Scrapy: some 20 minutes
 	@$(BIN)/python -m bench.frontier
 
-chaos: $(VENV)/.ready-dev ## kill workers at random moments of a crawl of 5,000 pages; SEED=n repeats one
+chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
-	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py
+	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py; \
+	CHAOS_SEED=$$seed ONCE_PAGES=4000 ONCE_DISTURBANCES=120 $(BIN)/python -m pytest -q -s tests/test_exactly_once.py -k whatever
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays
 	@$(BIN)/python -m deploy.demo_shop down

@@ -11,6 +11,9 @@ ITEMS = Counter("seine_items", "Items by fate.", ("fate", "reason"), registry=RE
 RECORDS_IN_FLIGHT = Gauge("seine_records_in_flight", "Records that await Kafka's report.", registry=REGISTRY)
 DELIVERY_SECONDS = Histogram("seine_delivery_seconds", "From produce to delivery report.", registry=REGISTRY)
 DELIVERY_RETRIES = Counter("seine_delivery_retries", "Records sent again, by error.", ("error",), registry=REGISTRY)
+TRANSACTIONS = Counter("seine_transactions", "Of exactly once, by what became of them.", ("what",), registry=REGISTRY)
+TRANSACTION_SECONDS = Histogram("seine_transaction_seconds", "From begin to commit.", registry=REGISTRY)
+TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_transactions.", registry=REGISTRY)
 PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)
 
 FRONTIER_ENQUEUED = Counter(

@@ -89,6 +89,11 @@ KAFKA_CREATE_TOPICS = env("KAFKA_CREATE_TOPICS", bool, False, "whether missing t
 KAFKA_PARTITIONS = env("KAFKA_PARTITIONS", int, 6, "partitions of a topic that is created")
 KAFKA_REPLICATION_FACTOR = env("KAFKA_REPLICATION_FACTOR", int, 1, "replicas of a topic that is created")
 KAFKA_DELIVERY = env("KAFKA_DELIVERY", str, "at_least_once", "at_least_once or exactly_once (docs/exactly-once.md)")
+KAFKA_TOPIC_LEDGER = env("KAFKA_TOPIC_LEDGER", str, "seine.ledger", "topic of the transactions, for exactly_once")
+KAFKA_SLOTS = env("KAFKA_SLOTS", int, 16, "partitions of that topic: workers times shards that commit at once, at most")
+KAFKA_TRANSACTION_LINGER = env("KAFKA_TRANSACTION_LINGER", float, 0.05, "seconds that a transaction gathers requests")
+KAFKA_TRANSACTION_TIMEOUT = env("KAFKA_TRANSACTION_TIMEOUT", float, 15.0, "seconds until Kafka aborts one by itself")
+KAFKA_LEDGER_LAG = env("KAFKA_LEDGER_LAG", float, 604_800.0, "seconds: age of the oldest Redis backup ever restored")
 KAFKA_DELIVERY_TIMEOUT = env("KAFKA_DELIVERY_TIMEOUT", float, 300.0, "seconds until a send is tried anew")
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")
@@ -144,6 +149,7 @@ FRONTIER_SETTINGS = {
         "https": "crawlers.frontier.sending.DepartingHTTPHandler",
     },
     "RETRY_ENABLED": False,  # the frontier's retries are durable
+    "EXACTLY_ONCE": "pipelines.exactly_once.delivery.ExactlyOnce",  # where KAFKA_DELIVERY says so
 }
 
 # --- Seeing what happens -------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class CrawlSummary:
             reason=stats.get("finish_reason", "unknown"),
             seconds=stats.get("elapsed_time_seconds") or 0.0,
             outcomes=_below(stats, "outcomes/"),
-            fates={name: count for name, count in _below(stats, "items/").items() if name != "scraped"},
+            fates={name: n for name, n in _below(stats, "items/").items() if n and name != "scraped"},
             reasons=_reasons(stats),
             fleet=_below(stats, "frontier/"),
             destination=f"topic {topic} at {servers}" if servers else feeds or _NOWHERE,

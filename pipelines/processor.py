@@ -12,6 +12,8 @@ from crawlers import metrics
 from crawlers.exceptions import DeadLetter, StartupError
 from crawlers.outcomes import note_fate
 from pipelines.dead_letter import DeadLetters
+from pipelines.delivery import is_exactly_once
+from pipelines.exactly_once.delivery import check_slots
 from pipelines.producer import Undelivered
 from pipelines.topics import ensure_topics
 
@@ -24,7 +26,8 @@ log = structlog.get_logger("seine.item")
 class FateProcessor(ItemPipelineManager):
     """Scrapy's chain of item pipelines; what a pipeline raises decides the fate.
 
-    Returned: acknowledged (passed, where no Kafka is configured). DropItem: dropped. Undelivered: pending.
+    Returned: acknowledged (passed, where no Kafka is configured; where delivery is exactly once buffered, until its
+    request is committed). DropItem: dropped. Undelivered: pending.
     Anything else: a dead letter, and the item counts as dead once that letter is acknowledged.
     """
 
@@ -34,6 +37,8 @@ class FateProcessor(ItemPipelineManager):
         self._stats = crawler.stats
         self._dead_letters = DeadLetters.of(crawler)
         self._good = "acknowledged" if self._dead_letters else "passed"
+        if is_exactly_once(crawler.settings):
+            self._good = "buffered"
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -45,6 +50,8 @@ class FateProcessor(ItemPipelineManager):
                     "KAFKA_BOOTSTRAP_SERVERS is set and SCHEMA_REGISTRY_URL is not: set both, or neither"
                 )
             ensure_topics(settings)
+        if is_exactly_once(settings):
+            check_slots(settings)
         return super().from_crawler(crawler)
 
     async def process_item_async(self, item: Any) -> Any:

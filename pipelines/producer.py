@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.kafka")
 
-_THE_RECORDS_FAULT = {
+THE_RECORDS_FAULT = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_MSG_SIZE,
     KafkaError.INVALID_RECORD,
@@ -107,7 +107,7 @@ class Producer:
             while error := await self._try(client, record):
                 attempt += 1
                 metrics.DELIVERY_RETRIES.labels(error.name()).inc()
-                if error.code() in _THE_RECORDS_FAULT:
+                if error.code() in THE_RECORDS_FAULT:
                     if client is self._alone or not _is_batched(error):
                         raise RejectedRecord(f"{record.topic}: {error.str()}")
                     client = self._client_for_one()

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from crawlers.exceptions import StartupError
+from pipelines.delivery import is_exactly_once
 from pipelines.kafka_config import client_config
 
 _WEEK_MS = 7 * 24 * 3600 * 1000
@@ -20,7 +21,11 @@ _TIMEOUT = 10.0
 
 def contract_topics(settings: Any) -> dict[str, dict[str, str]]:
     """Every topic that the pipelines write, with its configuration."""
-    return {settings["KAFKA_TOPIC_PRODUCTS"]: _KEYED, settings["KAFKA_TOPIC_DEAD_LETTERS"]: _LOG}
+    topics = {settings["KAFKA_TOPIC_PRODUCTS"]: _KEYED, settings["KAFKA_TOPIC_DEAD_LETTERS"]: _LOG}
+    if is_exactly_once(settings):
+        lag = str(round(settings.getfloat("KAFKA_LEDGER_LAG") * 1000))
+        topics[settings["KAFKA_TOPIC_LEDGER"]] = {"cleanup.policy": "compact", "min.compaction.lag.ms": lag}
+    return topics
 
 
 def ensure_topics(settings: Any) -> None:
@@ -51,9 +56,8 @@ def _existing(admin: AdminClient, settings: Any) -> set[str]:
 
 
 def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]) -> None:
-    partitions = settings.getint("KAFKA_PARTITIONS")
     replicas = settings.getint("KAFKA_REPLICATION_FACTOR")
-    new = [NewTopic(topic, partitions, replicas, config=config) for topic, config in topics.items()]
+    new = [NewTopic(topic, _partitions(settings, topic), replicas, config=config) for topic, config in topics.items()]
     for topic, created in admin.create_topics(new, operation_timeout=_TIMEOUT).items():
         try:
             created.result()
@@ -62,9 +66,13 @@ def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]
                 raise StartupError(f"topic {topic} cannot be created: {error.args[0].str()}") from None
 
 
+def _partitions(settings: Any, topic: str) -> int:
+    return int(settings.getint("KAFKA_SLOTS" if topic == settings["KAFKA_TOPIC_LEDGER"] else "KAFKA_PARTITIONS"))
+
+
 def _command(settings: Any, topic: str, config: dict[str, str]) -> str:
     options = " ".join(f"--config {name}={value}" for name, value in config.items())
-    servers, partitions = settings["KAFKA_BOOTSTRAP_SERVERS"], settings["KAFKA_PARTITIONS"]
+    servers, partitions = settings["KAFKA_BOOTSTRAP_SERVERS"], _partitions(settings, topic)
     return (
         f"kafka-topics.sh --bootstrap-server {servers} --create --topic {topic} --partitions {partitions} "
         f"--replication-factor {settings['KAFKA_REPLICATION_FACTOR']} {options}"

@@ -258,11 +258,18 @@ class Worker:
         reply = self._run("enqueue", self.enqueued, batch)
         return reply if reply == b"gone" else tuple(msgpack.unpackb(reply))
 
-    def ask(self, want: int = 100, look: int = LOOK, per_domain: int = 100, go_on: tuple[str, ...] = ()) -> LeaseReply:
+    def ask(
+        self,
+        want: int = 100,
+        look: int = LOOK,
+        per_domain: int = 100,
+        go_on: tuple[str, ...] = (),
+        slots: int = 0,
+    ) -> LeaseReply:
         """A call for leases, and all of its reply; `go_on` names domains that it plans for already."""
         token, limits = b"%08d" % next(self.shard.numbers), self.shard.limits
         politeness = (look, per_domain, limits.delay, limits.concurrency)
-        reply = self._run("lease", token, want, *politeness, self.session, *go_on)
+        reply = self._run("lease", token, want, *politeness, self.session, slots, *go_on)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
             Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data)
@@ -270,8 +277,8 @@ class Worker:
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 
-    def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100) -> list[Leased]:
-        return self.ask(want, look, per_domain).leases
+    def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100, slots: int = 0) -> list[Leased]:
+        return self.ask(want, look, per_domain, slots=slots).leases
 
     def settle(self, *operations: tuple[Any, ...]) -> tuple[int, list[bytes]]:
         """(leases that were no longer its own, ids that ran out of attempts)"""
@@ -395,6 +402,13 @@ class State:
             ages={int(minute): int(n) for minute, n in self.dump.get(f"{crawl}:ages", {}).items()},
         )
 
+    def prepared(self) -> dict[str, set[bytes]]:
+        """Ids of the requests that slots have, by slot."""
+        batches = {
+            f"slot {number}": slot[b"batch"] for number, slot in self._under("slot:").items() if b"batch" in slot
+        }
+        return {slot: {row[0] for row in msgpack.unpackb(packed, raw=True)} for slot, packed in batches.items()}
+
     def check(self) -> None:
         for part in self.crawls.values():
             self._check_counts(part)
@@ -418,10 +432,12 @@ class State:
 
     def _check_leases(self) -> None:
         held: dict[str, set[bytes]] = {}
+        prepared: dict[str, set[bytes]] = {}
         for part in self.crawls.values():
-            for id_, worker in part.holders.items():
-                held.setdefault(worker, set()).add(id_)
+            for id_, holder in part.holders.items():
+                (prepared if holder.startswith("slot ") else held).setdefault(holder, set()).add(id_)
         assert self.held == held
+        assert self.prepared() == prepared
         assert set(held) <= self.workers, "a lease whose worker nobody would miss"
         for worker, ids in self.busy.items():
             assert ids <= held.get(worker, set())

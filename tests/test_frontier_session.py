@@ -269,6 +269,7 @@ def test_leases_that_came_while_replicas_lagged_are_not_forgotten(redis: RedisSe
 
 def test_a_paused_crawl_rests_and_goes_on(redis: RedisServer) -> None:
     async def story(crawl: Crawl, worker: Worker) -> None:
+        worker.latency = 0.05
         await eventually(lambda: len(worker.fetched) > 50, "no crawl")
         await crawl.set_state("paused")
         await eventually(lambda: not worker.frontier.held, "the worker does not rest")

@@ -164,6 +164,12 @@ class Crawls:
             await self._everywhere(crawl, "running", depth_first=depth_first)
         return crawl, opened
 
+    async def delivery(self, crawl: str, wanted: str) -> str:
+        """How its records are delivered: as its first worker `wanted` it."""
+        key = f"{self.keys.registry}:crawl:{crawl}"
+        await self._registry.one("HSETNX", key, "delivery", wanted)
+        return (await self._registry.one("HGET", key, "delivery")).decode()  # type: ignore[no-any-return]
+
     async def definition(self, name: str) -> Definition | None:
         """What the crawl `name` is about, for a worker that joins it by its name alone; None where there is none.
 

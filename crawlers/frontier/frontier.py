@@ -235,6 +235,19 @@ class Frontier:
         else:
             self._end(lease, ("settle", lease, int(lease.started), outcome, reason))
 
+    def hand_over(self, lease: Lease, on_done: Callable[[Lease], None]) -> None:
+        """Its records are to be committed with its settlement: `on_done(lease)` when Redis has all its children.
+
+        From then on it is the caller's to settle; `take_back` undoes that, `forget` ends it.
+        """
+        lease.on_done = on_done
+        self._end(lease, ("done", lease))
+
+    def take_back(self, lease: Lease) -> None:
+        """A lease that was handed over is to be settled here after all; nothing where it is lost."""
+        if not lease.lost:
+            lease.settled = False
+
     def retry(self, lease: Lease, reason: str, not_before: float = 0.0, data: bytes = b"") -> str:
         """Fetch it again later, as `data` where it is given: 'retried', or 'dead' where it had all its attempts."""
         seconds = max(not_before, self._backoff(lease.attempts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,6 +50,8 @@ class Lease:
     lost: bool = False
     """Redis gave it to somebody else: nothing of it counts any more."""
     settled: bool = False
+    on_done: Callable[[Lease], None] = lambda lease: None
+    """Called when Redis knows that the request was worked on, with all its children; see Frontier.hand_over."""
     unconfirmed: int = 0
     """Children whose write Redis has not confirmed."""
     children: list[Child] = field(default_factory=list)

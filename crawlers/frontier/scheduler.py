@@ -15,6 +15,7 @@ from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import CloseSpider
 from scrapy.http import Response
 from scrapy.utils.defer import deferred_from_coro
+from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
 
 from crawlers.budgets import budget_of, site_of
@@ -73,6 +74,7 @@ class FrontierScheduler(BaseScheduler):
         self._longest_wait = settings.getfloat("RETRY_AFTER_LONGEST")
         self._longest_crawl_delay = settings.getfloat("CRAWL_DELAY_LONGEST")
         self._load = SinkLoad.of(crawler)
+        self._exactly_once: Any = None
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
@@ -114,6 +116,7 @@ class FrontierScheduler(BaseScheduler):
         definition = await _definition_of_named(crawls, name, spider) or _definition(spider)
         depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
+        await _check_delivery(crawls, crawl, "exactly_once" if self._options.slots else "at_least_once")
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
         worker = self.frontier.worker
@@ -150,6 +153,10 @@ class FrontierScheduler(BaseScheduler):
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("frontier failed", exc_info=error)
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """This worker cannot go on."""
         if self._is_running():
             self._start(self._crawler.engine.close_spider_async(reason="frontier_error"))  # type: ignore[union-attr]
 
@@ -164,13 +171,17 @@ class FrontierScheduler(BaseScheduler):
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
-        self.frontier.may_lease = self._load.has_room
+        self.frontier.may_lease = self._may_lease
         self.frontier.free_places = self._free_places
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
+        if self._options.slots:
+            kind = load_object(settings["EXACTLY_ONCE"])
+            self._exactly_once = kind(self._crawler, self._servers, self.frontier, self._fail)
+            self._exactly_once.open()
 
     def _fingerprint_by(self, formula: str) -> None:
         """Requests are known for the same by this formula from now on."""
@@ -199,6 +210,8 @@ class FrontierScheduler(BaseScheduler):
             task.cancel()
         if self._ending == "start_error":
             return
+        if self._exactly_once is not None and not await self._exactly_once.close(self._options.drain_seconds):
+            log.error("left without Kafka: what is not committed returns by itself")
         if not await self.frontier.close(self._options.drain_seconds):
             held = len(self.frontier.held)
             log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
@@ -295,6 +308,8 @@ class FrontierScheduler(BaseScheduler):
 
     async def _begin_next(self) -> None:
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
+        if self._exactly_once is not None:
+            await self._exactly_once.close(self._options.drain_seconds)
         await self.frontier.close(self._options.drain_seconds)
         targets = getattr(self._spider, "targets", None)
         sites, takes_lists = targets.sites if targets else {}, targets is None or targets.by_default
@@ -307,6 +322,9 @@ class FrontierScheduler(BaseScheduler):
     def _spider_idle(self) -> None:
         if self._ending not in (None, "finished"):
             raise CloseSpider(self._ending)
+
+    def _may_lease(self) -> bool:
+        return self._load.has_room() and (self._exactly_once is None or self._exactly_once.may_lease())
 
     def _free_places(self) -> int:
         downloader = self._crawler.engine.downloader  # type: ignore[union-attr]
@@ -453,6 +471,8 @@ class FrontierScheduler(BaseScheduler):
         elif outcome == "retried":
             wait = retry_after(result, self._longest_wait)
             self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+        elif record.records:
+            self._exactly_once.deliver(lease, outcome, reason, record.records)
         else:
             self.frontier.settle(lease, outcome, reason)
 
@@ -467,6 +487,12 @@ async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Def
     if unknown:
         raise UserError(f"crawl {name} is of sites that are unknown here: {', '.join(sorted(unknown))}")
     return definition
+
+
+async def _check_delivery(crawls: Crawls, crawl: str, delivery: str) -> None:
+    """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
+    if (first := await crawls.delivery(crawl, delivery)) != delivery:
+        raise UserError(f"crawl {crawl} delivers {first.replace('_', ' ')}: set KAFKA_DELIVERY={first}")
 
 
 def _definition(spider: Spider) -> Definition:

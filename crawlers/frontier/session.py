@@ -100,6 +100,11 @@ class Session:
         return not (self.operations or self.arrivals or self._settling or self._enqueuing or self.duplicates)
 
     @property
+    def run_id(self) -> str:
+        """The server process that this session last agreed with on what is leased."""
+        return self._run_id
+
+    @property
     def backlog(self) -> int:
         """New requests that Redis has not confirmed."""
         return len(self.arrivals) + len(self._enqueuing)
@@ -299,7 +304,9 @@ class Session:
         stale, _ = msgpack.unpackb(reply, raw=True)
         metrics.LEASES_STALE.inc(stale)
         for operation in self._settling:
-            if operation[0] in _ENDINGS:
+            if operation[0] == "done":
+                operation[1].on_done(operation[1])
+            elif operation[0] in _ENDINGS:
                 self._frontier.forget(operation[1])
         self._settling = []
 
@@ -316,7 +323,8 @@ class Session:
         log.error("operation refused by Redis", operation=operation[0])
         if operation[0] not in _ENDINGS or operation[3:] == _REFUSED:
             return []
-        return [("settle", operation[1], operation[2], *_REFUSED)]
+        started = 1 if operation[0] == "done" else operation[2]
+        return [("settle", operation[1], started, *_REFUSED)]
 
     # --- New requests
 
@@ -381,6 +389,7 @@ class Session:
             options.delay,
             options.concurrency,
             self._session,
+            options.slots,
             *go_on,
         )
 
@@ -459,7 +468,8 @@ class Session:
         return run(name, self._shard, self._crawl, *arguments)
 
 
-_ENDINGS = ("settle", "retry", "release")
+_ENDINGS = ("settle", "retry", "release", "done")
+"""What waits for its lease's children."""
 _REFUSED = ("dead", "refused by Redis")
 
 

@@ -10,6 +10,10 @@
 -- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
+-- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
+--                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason} each); last
+--                             (token that was settled last)
+-- S:synced             hash   slot -> run id of the Redis that was last compared with the slot's ledger
 --
 -- C:meta               hash   state, depth_first, began (moment of the first requests), arrivals, seen_depth,
 --                             splits:<depth>
@@ -27,6 +31,7 @@
 -- C:admitted           hash   group -> requests taken, where a page limit applies
 -- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then
 -- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
+-- C:repeats            set    ids whose records Kafka has, though this Redis had forgotten that: see slot_resolve.lua
 -- C:done:<era>:<slot>  hash   id -> outcome letter, moment (s), attempts, reason; expires
 --
 -- An id is the 8 bytes of a request's fingerprint; 8 random ones for a request that must not be filtered.
@@ -40,6 +45,20 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function count(term, by)
   call('HINCRBY', C .. ':counts', term, by)
+end
+
+local tallies = {}
+
+-- As count, of any crawl, written by save_tallies.
+local function tally(crawl, term, by)
+  tallies[crawl] = tallies[crawl] or {}
+  tallies[crawl][term] = (tallies[crawl][term] or 0) + by
+end
+
+local function save_tallies()
+  for crawl, terms in pairs(tallies) do
+    for term, by in pairs(terms) do call('HINCRBY', crawl .. ':counts', term, by) end
+  end
 end
 
 -- A domain's politeness. t: when the next request may start; s: the last real start; a: not before, as a Retry-After
@@ -199,4 +218,107 @@ local function failures_and_losses(tries)
     if why == LOST then losses = losses + 1 end
   end
   return #tries - losses, losses
+end
+
+local CODES = {delivered = 'D', expanded = 'E', redirected = 'R', empty = 'M', filtered = 'F'}
+local done, done_depths = {}, {}
+
+-- What `why` is told of a request, for `kept` seconds at least.
+local function remember(crawl, id, code, attempts, reason, kept)
+  if kept <= 0 then return end
+  local depth = done_depths[crawl]
+  if not depth then
+    depth = tonumber(call('HGET', crawl .. ':meta', 'seen_depth') or 0) + 2
+    done_depths[crawl] = depth
+  end
+  local slot = 2 ^ depth + struct.unpack('>I4', id, 5) % 2 ^ depth
+  local key = string.format('%s:done:%d:%d', crawl, math.floor(now / (kept * 1000)), slot)
+  done[key] = done[key] or {}
+  table.insert(done[key], id)
+  table.insert(done[key], code .. string.format('%d', clock[1]) .. '|' .. attempts .. '|' .. reason)
+end
+
+local function save_done(kept)
+  for key, pairs_of in pairs(done) do
+    call('HSET', key, unpack(pairs_of))
+    call('EXPIRE', key, 2 * kept)
+  end
+end
+
+-- A request that was leased gets its outcome.
+local function conclude(crawl, id, row, outcome, reason, has_tries, kept)
+  local tries = has_tries and tries_of(crawl, id) or {}
+  if has_tries then call('HDEL', crawl .. ':tries', id) end
+  if outcome == 'dead' then
+    tries[#tries + 1] = reason
+    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
+  end
+  age(crawl, row[SCORE], -1)
+  tally(crawl, outcome, 1)
+  if outcome == 'filtered' then tally(crawl, 'filtered:' .. reason, 1) end
+  remember(crawl, id, CODES[outcome], #tries + 1, reason, kept)
+end
+
+-- Of the server process: after another one has started, what this one acknowledged may be gone.
+local function run_id()
+  return string.match(call('INFO', 'server'), 'run_id:(%w+)')
+end
+
+-- Whether every one of the shard's slots was compared with its ledger since this Redis started.
+local function are_synced(slots)
+  local names = {}
+  for n = 0, slots - 1 do names[n + 1] = n end
+  local here = run_id()
+  for _, id in ipairs(call('HMGET', S .. ':synced', unpack(names))) do
+    if id ~= here then return false end
+  end
+  return true
+end
+
+-- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason}.
+local function end_batch(crawl, batch, kept)
+  local has_tries = call('EXISTS', crawl .. ':tries') == 1
+  for _, request in ipairs(batch) do
+    local id, outcome, reason = unpack(request)
+    local packed = call('HGET', crawl .. ':leases', id)
+    if packed then
+      call('HDEL', crawl .. ':leases', id)
+      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept)
+    end
+  end
+  if #batch > 0 then tally(crawl, 'version', 1) end
+end
+
+-- A request whose worker is gone returns to its queue, or is dead when that has happened too often.
+local function return_lost(crawl, id, row, most_losses)
+  local tries = tries_of(crawl, id)
+  tries[#tries + 1] = LOST
+  local _, losses = failures_and_losses(tries)
+  if losses >= most_losses then
+    call('HDEL', crawl .. ':tries', id)
+    bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, LOST)
+  else
+    call('HSET', crawl .. ':tries', id, cmsgpack.pack(tries))
+    to_queue(crawl, row[DOMAIN], row[SCORE], id, row[REQUEST])
+    tally(crawl, 'pending', 1)
+  end
+  tally(crawl, 'lost', 1)
+end
+
+local function give_back(crawl, batch, most_losses)
+  for _, request in ipairs(batch) do
+    local packed = call('HGET', crawl .. ':leases', request[1])
+    if packed then
+      call('HDEL', crawl .. ':leases', request[1])
+      return_lost(crawl, request[1], cmsgpack.unpack(packed), most_losses)
+    end
+  end
+  if #batch > 0 then tally(crawl, 'version', 1) end
+end
+
+local function save_batch(kept)
+  save_done(kept)
+  save_tallies()
+  save_domains()
+  save_ages()
 end

@@ -18,24 +18,13 @@ local function end_worker(worker)
       call('HDEL', crawl .. ':leases', id)
       if call('SISMEMBER', S .. ':busy:' .. worker, id) == 1 then free_slot(name) end
       names[name] = true
-      local tries = tries_of(crawl, id)
-      tries[#tries + 1] = LOST
-      local _, losses = failures_and_losses(tries)
-      if losses >= most_losses then
-        call('HDEL', crawl .. ':tries', id)
-        bury(crawl, id, name, row[SCORE], row[REQUEST], tries, LOST)
-      else
-        call('HSET', crawl .. ':tries', id, cmsgpack.pack(tries))
-        to_queue(crawl, name, row[SCORE], id, row[REQUEST])
-        call('HINCRBY', crawl .. ':counts', 'pending', 1)
-      end
-      call('HINCRBY', crawl .. ':counts', 'lost', 1)
+      return_lost(crawl, id, row, most_losses)
     end
   end
   for name in pairs(names) do
     if domain(name).o == worker then hand_on(crawl, name) end
   end
-  if #ids > 0 then call('HINCRBY', crawl .. ':counts', 'version', 1) end
+  if #ids > 0 then tally(crawl, 'version', 1) end
   call('DEL', S .. ':held:' .. worker, S .. ':busy:' .. worker)
   call('EXPIRE', S .. ':worker:' .. worker, REMEMBERED)
   call('ZREM', S .. ':workers', worker)
@@ -59,6 +48,7 @@ else
     end
   end
 end
+save_tallies()
 save_domains()
 save_ages()
 return {ended, leases}

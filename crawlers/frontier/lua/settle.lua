@@ -3,6 +3,7 @@
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
 --   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
+--   {'done', id, token}                                          it was worked on; slot_*.lua settle it with its records
 --   {'settle', id, token, started?, outcome, reason}              delivered, expanded, redirected, empty, filtered, dead
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
 --   {'release', id, token, started?}                              back to its place, as if it had not been leased
@@ -13,8 +14,7 @@
 local worker, sequence = ARGV[1], tonumber(ARGV[2])
 local operations, settings = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
 local default_delay, failures_to_open, cool_down, longest_cool_down, most_openings, kept = unpack(settings)
-local CODES = {delivered = 'D', expanded = 'E', redirected = 'R', empty = 'M', filtered = 'F'}
-local WHAT = {began = true, ended = true, settle = true, retry = true, release = true, delay = true}
+local WHAT = {began = true, ended = true, done = true, settle = true, retry = true, release = true, delay = true}
 local SLOWEST = 16 -- times the delay
 
 local me = S .. ':worker:' .. worker
@@ -41,14 +41,8 @@ if #ids > 0 then
   end
 end
 
-local counts, done, unheld, dead_ids = {}, {}, {}, {}
+local unheld, dead_ids = {}, {}
 local stale, has_tries = 0, call('EXISTS', C .. ':tries') == 1
-local depth = tonumber(call('HGET', C .. ':meta', 'seen_depth') or 0) + 2
-local era = C .. ':done:' .. string.format('%d', math.floor(now / (kept * 1000))) .. ':'
-
-local function add(term, by)
-  counts[term] = (counts[term] or 0) + by
-end
 
 -- The lease ends: its row, its place in its domain.
 local function let_go(id, row, started)
@@ -56,15 +50,6 @@ local function let_go(id, row, started)
   unheld[#unheld + 1] = id
   if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
-end
-
-local function remember(id, code, attempts, reason)
-  if kept <= 0 then return end
-  local slot = 2 ^ depth + struct.unpack('>I4', id, 5) % 2 ^ depth
-  local key = era .. string.format('%d', slot)
-  done[key] = done[key] or {}
-  table.insert(done[key], id)
-  table.insert(done[key], code .. string.format('%d', clock[1]) .. '|' .. attempts .. '|' .. reason)
 end
 
 local function open_circuit(fields, name)
@@ -110,19 +95,11 @@ function act.ended(id, row, latency, verdict, retry_after)
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
 end
 
+function act.done() end
+
 function act.settle(id, row, started, outcome, reason)
   let_go(id, row, started)
-  local tries = has_tries and tries_of(C, id) or {}
-  if has_tries then call('HDEL', C .. ':tries', id) end
-  if outcome == 'dead' then
-    tries[#tries + 1] = reason
-    bury(C, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
-    return
-  end
-  age(C, row[SCORE], -1)
-  add(outcome, 1)
-  if outcome == 'filtered' then add('filtered:' .. reason, 1) end
-  remember(id, CODES[outcome], #tries + 1, reason)
+  conclude(C, id, row, outcome, reason, has_tries, kept)
 end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)
@@ -140,13 +117,13 @@ function act.retry(id, row, started, after, reason, most_attempts, request)
   call('HSET', C .. ':tries', id, cmsgpack.pack(tries))
   call('ZADD', C .. ':delayed', now + after, id)
   call('HSET', C .. ':later', id, cmsgpack.pack({row[DOMAIN], row[SCORE], request}))
-  add('retried', 1)
+  tally(C, 'retried', 1)
 end
 
 function act.release(id, row, started)
   let_go(id, row, started)
   to_queue(C, row[DOMAIN], row[SCORE], id, row[REQUEST])
-  add('pending', 1)
+  tally(C, 'pending', 1)
 end
 
 for _, operation in ipairs(operations) do
@@ -159,7 +136,7 @@ for _, operation in ipairs(operations) do
     local row = rows[id]
     if row and row[TOKEN] == token then
       act[what](id, row, unpack(operation, 4))
-    elseif what == 'settle' or what == 'retry' or what == 'release' then
+    elseif what ~= 'began' and what ~= 'ended' then
       stale = stale + 1
     end
   end
@@ -169,13 +146,10 @@ if #unheld > 0 then
   call('HDEL', C .. ':leases', unpack(unheld))
   call('SREM', S .. ':held:' .. worker, unpack(unheld))
 end
-for key, pairs_of in pairs(done) do
-  call('HSET', key, unpack(pairs_of))
-  call('EXPIRE', key, 2 * kept)
-end
-if stale > 0 then add('stale', stale) end
-add('version', 1)
-for term, by in pairs(counts) do count(term, by) end
+if stale > 0 then tally(C, 'stale', stale) end
+tally(C, 'version', 1)
+save_done(kept)
+save_tallies()
 save_domains()
 save_ages()
 call('HSET', me, 'settled', sequence)

@@ -1,0 +1,48 @@
+-- A batch of requests whose records are to be committed: from here on they are the slot's, and no worker's death returns
+-- them. Touches S:slot:<n>, S:held, S:busy, S:domain, C:leases; reads S:synced, C:repeats.
+-- ARGV: slot, claim, milliseconds to live, slots, worker, token of the batch, msgpack {id, token of its lease, outcome,
+--   reason} each
+-- Returns msgpack {what, ids that are prepared, ids whose records Kafka has already}; what: ok, lost (the claim), resync
+--   (this slot with its ledger), wait (for other slots), busy (another batch is prepared). The same batch may be prepared
+--   again, as long as it is not committed.
+local slot, claim, ttl, slots, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local token, requests = ARGV[6], cmsgpack.unpack(ARGV[7])
+local key = S .. ':slot:' .. slot
+local mine = 'slot ' .. slot
+
+local known = call('HMGET', key, 'claim', 'token')
+if known[1] ~= claim then return cmsgpack.pack({'lost', {}, {}}) end
+if call('HGET', S .. ':synced', slot) ~= run_id() then return cmsgpack.pack({'resync', {}, {}}) end
+if not are_synced(slots) then return cmsgpack.pack({'wait', {}, {}}) end
+if known[2] and known[2] ~= token then return cmsgpack.pack({'busy', {}, {}}) end
+even_when_full()
+
+local ids, batch, repeated, rows = {}, {}, {}, {}
+for _, request in ipairs(requests) do
+  local id, lease, outcome, reason = unpack(request)
+  local packed = call('HGET', C .. ':leases', id)
+  local row = packed and cmsgpack.unpack(packed)
+  if row and row[TOKEN] == lease and (row[WORKER] == worker or row[WORKER] == mine) then
+    if call('SISMEMBER', C .. ':repeats', id) == 1 then
+      repeated[#repeated + 1] = id
+    else
+      if row[WORKER] == worker then
+        row[WORKER] = mine
+        rows[#rows + 1] = id
+        rows[#rows + 1] = cmsgpack.pack(row)
+        call('SREM', S .. ':held:' .. worker, id)
+        if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
+      end
+      ids[#ids + 1] = id
+      batch[#batch + 1] = {id, outcome, reason}
+    end
+  end
+end
+if #rows > 0 then call('HSET', C .. ':leases', unpack(rows)) end
+if #ids > 0 then
+  call('HSET', key, 'token', token, 'crawl', C, 'batch', cmsgpack.pack(batch), 'until', now + ttl)
+else
+  call('HDEL', key, 'token', 'crawl', 'batch')
+end
+save_domains()
+return cmsgpack.pack({'ok', ids, repeated})

@@ -1,0 +1,115 @@
+"""The ledger: a compacted topic in which each transaction says which requests it holds. A slot is one partition."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from crawlers.exceptions import StartupError
+from pipelines.kafka_config import client_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TIMEOUT = 10.0
+_LONGEST_READ = 60.0
+"""Seconds without an entry until a read is given up: an open transaction holds its readers back that long at most."""
+
+
+class LedgerBehind(StartupError):
+    """Redis knows of entries that Kafka has not: Kafka went back in time, and what was delivered cannot be told."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One transaction."""
+
+    token: str
+    crawl: str
+    """The root of the crawl's keys in its shard."""
+    requests: list[tuple[str, str, str]]
+    """(id in hex, outcome, reason) of each."""
+
+    def packable(self) -> tuple[str, str, list[tuple[bytes, str, str]]]:
+        """As lua/slot_resolve.lua takes it."""
+        return (
+            self.token,
+            self.crawl,
+            [(bytes.fromhex(id_), outcome, reason) for id_, outcome, reason in self.requests],
+        )
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Ledger:
+    """KAFKA_TOPIC_LEDGER. Its calls block."""
+
+    def __init__(self, settings: Any):
+        self.topic: str = settings["KAFKA_TOPIC_LEDGER"]
+        self._config = client_config(settings)
+
+    def partitions(self) -> int:
+        """How many slots there are. Raises StartupError where the topic is not there."""
+        admin = AdminClient(self._config, logger=logging.getLogger("seine.librdkafka"))
+        return len(admin.list_topics(self.topic, timeout=_TIMEOUT).topics[self.topic].partitions)
+
+    @staticmethod
+    def encoded(entry: Entry) -> bytes:
+        """The value of its record."""
+        return _encode(entry)
+
+    def read(self, partition: int, offset: int, is_over: Callable[[], bool] = lambda: False) -> tuple[list[Entry], int]:
+        """(entries from `offset` on, the offset after them), to the end as uncommitted readers see it: what is being
+        committed is waited for.
+
+        Raises KafkaException, also when `is_over`, and LedgerBehind.
+        """
+        place = TopicPartition(self.topic, partition)
+        admin = AdminClient(self._config, logger=logging.getLogger("seine.librdkafka"))
+        latest = {place: OffsetSpec.latest()}
+        ends = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT)
+        end = ends[place].result().offset
+        if offset > end:
+            raise LedgerBehind(f"{self.topic}/{partition} ends at {end}, and Redis has seen it up to {offset}")
+        if offset == end:
+            return [], end
+        consumer = Consumer(
+            {
+                **self._config,
+                "group.id": "seine-ledger",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+            },
+            logger=logging.getLogger("seine.librdkafka"),
+        )
+        consumer.assign([TopicPartition(self.topic, partition, offset)])
+        try:
+            return self._read_to(consumer, end, is_over)
+        finally:
+            consumer.close()
+
+    def _read_to(self, consumer: Consumer, end: int, is_over: Callable[[], bool]) -> tuple[list[Entry], int]:
+        entries: list[Entry] = []
+        deadline = time.monotonic() + _LONGEST_READ
+        while time.monotonic() < deadline and not is_over():
+            message = consumer.poll(0.5)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                entries.append(_decode(message.value() or b""))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if (message.offset() or 0) >= end:
+                    return entries, message.offset() or 0
+            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+                raise KafkaException(error)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{self.topic} cannot be read to its end"))

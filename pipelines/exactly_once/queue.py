@@ -1,0 +1,186 @@
+"""What a worker has to commit in one shard: requests that ended, until their transaction is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from crawlers import metrics
+from crawlers.exceptions import RejectedRecord
+from crawlers.outcomes import CURRENT, RequestRecord
+from pipelines.exactly_once.machine import Batch, Ended
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from crawlers.frontier.frontier import Frontier
+    from crawlers.frontier.leases import Lease
+    from crawlers.sink_load import SinkLoad
+    from pipelines.dead_letter import DeadLetters
+    from pipelines.producer import Record
+
+log = structlog.get_logger("seine.exactly_once")
+
+_MOST = 200
+"""Requests of one transaction."""
+
+
+class ShardQueue:
+    """The owner of a SlotMachine."""
+
+    def __init__(self, crawler: Crawler, frontier: Frontier, shard: int, load: SinkLoad, letters: DeadLetters | None):
+        settings = crawler.settings
+        self._stats: Any = crawler.stats
+        self._products = settings["KAFKA_TOPIC_PRODUCTS"]
+        self._dead_letters_topic = settings["KAFKA_TOPIC_DEAD_LETTERS"]
+        self._linger = settings.getfloat("KAFKA_TRANSACTION_LINGER")
+        self._frontier = frontier
+        self._session = frontier.sessions[shard]
+        self._load = load
+        self._letters = letters
+        self._waiting: deque[Ended] = deque()
+        self._tracked: dict[Lease, contextlib.ExitStack] = {}
+        self._event = asyncio.Event()
+        self._is_draining = False
+        self._deadline = float("inf")
+        self.has_slot = False
+
+    # --- Its worker
+
+    def add(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
+        """A request has ended: commit it when Redis has all its children."""
+        one = Ended(lease, outcome, reason, records)
+        tracked = contextlib.ExitStack()
+        for record in records:
+            tracked.enter_context(self._load.track(len(record.value)))
+        self._tracked[lease] = tracked
+        self._frontier.hand_over(lease, lambda _: self._come(one))
+
+    def drain(self, deadline: float) -> None:
+        """There will be no more; what is not committed by `deadline` (monotonic) is given back."""
+        self._is_draining, self._deadline = True, deadline
+        self._event.set()
+
+    def give_up(self) -> None:
+        """What is not prepared returns to the frontier; what is, whoever has the slot next resolves."""
+        for one in self._waiting:
+            self._release(one.lease)
+            self._frontier.take_back(one.lease)
+        self._waiting.clear()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not settled."""
+        return len(self._tracked)
+
+    def _come(self, one: Ended) -> None:
+        self._waiting.append(one)
+        self._event.set()
+
+    # --- Its machine
+
+    def wants_slot(self, wants: bool) -> None:
+        """Whether the machine has found no free slot."""
+        if wants and self.has_slot:
+            log.error("no free slot: leasing pauses; KAFKA_TOPIC_LEDGER has too few partitions for the workers")
+        self.has_slot = not wants
+
+    def is_over(self) -> bool:
+        """Whether there is nothing to commit and will not be."""
+        return self._is_draining and (not self._tracked or self.is_given_up())
+
+    def is_given_up(self) -> bool:
+        """Whether the worker waits no longer."""
+        return monotonic() > self._deadline
+
+    async def next_requests(self, run_id: str, seconds: float) -> list[Ended]:
+        """What is to be committed together; nothing after `seconds` without any.
+
+        Only while the frontier's session knows the same Redis: another one may have lost children of these requests,
+        which the session then sends again.
+        """
+        if not self._waiting:
+            self._event.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), 0.0 if self.is_over() else seconds)
+        if self._waiting and len(self._waiting) < _MOST and not self._is_draining:
+            await asyncio.sleep(self._linger)
+        if self._waiting and self._session.run_id != run_id:
+            await asyncio.sleep(self._linger)
+            return []
+        return self._take()
+
+    def _take(self) -> list[Ended]:
+        taken: list[Ended] = []
+        later: list[Ended] = []
+        while self._waiting and len(taken) < _MOST:
+            one = self._waiting.popleft()
+            if one.lease.lost:
+                self._release(one.lease)
+            else:
+                (later if one.lease.unconfirmed else taken).append(one)
+        self._waiting.extendleft(reversed(later))
+        return taken
+
+    def settled(self, batch: Batch) -> None:
+        """Committed, and Redis knows."""
+        for one in batch.requests.values():
+            self._count(one)
+            self._release(one.lease)
+            self._frontier.forget(one.lease)
+
+    def committed(self, batch: Batch) -> None:
+        """Their records are in Kafka, and Redis does not know of it: the frontier settles them, without records."""
+        for one in batch.requests.values():
+            self._count(one)
+            self._release(one.lease)
+            self._frontier.take_back(one.lease)
+            if not one.lease.lost:
+                self._frontier.settle(one.lease, one.outcome, one.reason)
+
+    def give_back(self, batch: Batch) -> None:
+        """Not committed, for certain: they are next again."""
+        self._waiting.extendleft(reversed(batch.requests.values()))
+        self._event.set()
+
+    def let_go(self, requests: list[Ended]) -> None:
+        """They are no longer this worker's; their records are not produced."""
+        for one in requests:
+            self._release(one.lease)
+            self._frontier.lose(one.lease.id)
+
+    async def bury(self, batch: Batch, refused: Record, why: str) -> None:
+        """A dead letter takes the place of a record that Kafka refuses."""
+        one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
+        one.records = [record for record in one.records if record is not refused]
+        one.outcome, one.reason = "dead", "item"
+        if refused.topic == self._dead_letters_topic or self._letters is None:
+            log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
+            one.reason = "dead letter refused"
+            return
+        record = RequestRecord()
+        token = CURRENT.set(record)
+        try:
+            await self._letters.send(refused.item, RejectedRecord(f"{refused.topic}: {why}"), "delivery")
+        finally:
+            CURRENT.reset(token)
+        one.records += record.records
+        self._stats.inc_value("items/buffered", -1)
+        self._stats.inc_value("items/dead")
+        self._stats.inc_value("items/dead/delivery")
+        metrics.ITEMS.labels("dead", "delivery").inc()
+
+    def _count(self, one: Ended) -> None:
+        products = sum(record.topic == self._products for record in one.records)
+        self._stats.inc_value("items/acknowledged", products)
+        self._stats.inc_value("items/buffered", -products)
+        metrics.ITEMS.labels("acknowledged", "").inc(products)
+
+    def _release(self, lease: Lease) -> None:
+        if (tracked := self._tracked.pop(lease, None)) is not None:
+            tracked.close()

@@ -1,0 +1,112 @@
+"""Redis's side of exactly once: the slots of a shard. The scripts are crawlers/frontier/lua/slot_*.lua."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgpack
+
+from crawlers.frontier.scripts import run
+
+if TYPE_CHECKING:
+    from crawlers.frontier.connection import Connection, Servers
+    from crawlers.frontier.frontier import Frontier
+    from pipelines.exactly_once.ledger import Entry
+
+
+class Held(NamedTuple):
+    """What a claimed slot holds."""
+
+    token: bytes
+    """Of the batch that is prepared; empty where none is."""
+    offset: int
+    """Of the first entry of its ledger that this Redis has not seen."""
+    run_id: bytes
+
+
+class Prepared(NamedTuple):
+    """The answer to a batch."""
+
+    what: str
+    """ok, lost, resync, wait or busy."""
+    ids: set[bytes]
+    repeated: set[bytes]
+    """Their records are in Kafka already: they must not be produced."""
+
+
+class Slots:
+    """One shard's, over a connection of their own, which is made again when it was lost.
+
+    Every call raises one of AWAY when Redis cannot be asked; each may be repeated.
+    """
+
+    def __init__(self, servers: Servers, frontier: Frontier, shard: int):
+        self._servers = servers
+        self._options = frontier.options
+        self._worker = frontier.worker
+        self._root = frontier.keys.shard(shard)
+        self.crawl = frontier.keys.crawl(shard, frontier.crawl)
+        """The root of the crawl's keys, which names it in the ledger."""
+        self._connection: Connection | None = None
+
+    async def claim(self, claim: str, *, only_left: bool = False) -> int | None:
+        """The slot that is `claim`'s now; None where none is free or, with `only_left`, none was left in the middle."""
+        slot = await self._run("slot_claim", claim, self._ttl, self._options.slots, int(only_left))
+        return None if slot < 0 else int(slot)
+
+    async def look(self, slot: int, claim: str) -> Held | None:
+        """What it holds; None where the claim is lost. The claim lives on."""
+        found = await self._run("slot_look", slot, claim, self._ttl)
+        return Held(*found) if found else None
+
+    async def prepare(
+        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str]]
+    ) -> Prepared:
+        """Of each request: id, token of its lease, outcome, reason."""
+        packed = msgpack.packb(requests, use_bin_type=False)
+        script = ("slot_prepare", slot, claim, self._ttl, self._options.slots, self._worker, token, packed)
+        what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)
+        return Prepared(what.decode(), set(ids), set(repeated))
+
+    async def settle(self, slot: int, claim: str, token: str, offset: int | None) -> str:
+        """ok, lost, resync or unknown."""
+        after = "" if offset is None else offset
+        kept = self._options.outcome_seconds
+        return (await self._run("slot_settle", slot, claim, token, after, self._ttl, kept)).decode()  # type: ignore[no-any-return]
+
+    async def resolve(
+        self, slot: int, claim: str, held: Held, end: int, entries: list[Entry], new_token: str
+    ) -> tuple[str, set[bytes]]:
+        """(lost, again, none, settled, kept or released; ids that are kept under the new token)."""
+        packed = msgpack.packb([entry.packable() for entry in entries], use_bin_type=False)
+        given = (held.run_id, end, new_token, self._options.outcome_seconds, self._options.most_losses, packed)
+        what, ids = msgpack.unpackb(await self._run("slot_resolve", slot, claim, *given), raw=True)
+        return what.decode(), set(ids)
+
+    async def leave(self, slot: int, claim: str) -> None:
+        """Others may have it at once."""
+        await self._run("slot_leave", slot, claim)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    @property
+    def renewal(self) -> float:
+        """Seconds after which a claim is to be looked after."""
+        return self._options.lease_seconds / 3
+
+    @property
+    def _ttl(self) -> int:
+        return self._options.lease_ms
+
+    async def _run(self, script: str, *arguments: str | bytes | float) -> Any:
+        if self._connection is None:
+            self._connection = await self._servers.connect(self._root)
+        try:
+            return await self._connection.one(*run(script, self._root, self.crawl, *arguments))
+        except BaseException:
+            await self.close()
+            raise

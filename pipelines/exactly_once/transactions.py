@@ -1,0 +1,187 @@
+"""Kafka's side of exactly once: one transaction at a time, under the name of its slot. The calls block."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from crawlers import metrics
+from crawlers.exceptions import SeineError
+from pipelines.producer import THE_RECORDS_FAULT, producer_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipelines.producer import Record
+
+log = structlog.get_logger("seine.kafka")
+
+_STEP = 5.0
+"""Seconds of one call; between two, the worker may give up."""
+
+
+class Doubtful(SeineError):
+    """Whether the transaction was committed is for its ledger to say; the producer is of no more use."""
+
+
+class Refused(SeineError):
+    """Kafka refuses records; the transaction was aborted, for certain. The producer is to be opened anew."""
+
+    def __init__(self, records: list[int], why: str, *, is_certain: bool):
+        super().__init__(why)
+        self.records = records
+        """Their places in the transaction."""
+        self.is_certain = is_certain
+        """Whether it is the records; else their batches hold one, and they are to be sent one by one."""
+
+
+class Transactions:
+    """Of one slot. Whoever opens it ends all transactions that were begun under its name before."""
+
+    def __init__(self, settings: Any, name: str, is_over: Callable[[], bool]):
+        self._is_over = is_over
+        self._alive = settings.getfloat("KAFKA_TRANSACTION_TIMEOUT")
+        """Seconds until Kafka ends a transaction by itself: as long a commit is tried again."""
+        self._client = Producer(
+            {
+                **producer_config(settings),
+                "transactional.id": name,
+                "transaction.timeout.ms": round(self._alive * 1000),
+                "delivery.timeout.ms": round(self._alive * 1000),
+            },
+            logger=logging.getLogger("seine.librdkafka"),
+        )
+        self.is_worn = False
+        """Whether it must be opened anew before the next transaction."""
+
+    def open(self) -> None:
+        """Fence the others. Raises KafkaException where that cannot be done."""
+        while True:
+            try:
+                self._client.init_transactions(_STEP)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._is_over():
+                    raise
+
+    def commit(self, records: Sequence[Record], ledger: Record, partition: int, *, one_by_one: bool) -> int | None:
+        """Produce all in one transaction; the offset after the ledger's entry, where Kafka has told it.
+
+        Raises Refused, after which nothing of it is there, and Doubtful.
+        """
+        reports = _Reports()
+        try:
+            self._client.begin_transaction()
+            for place, record in enumerate(records):
+                self._produce(record, -1, reports, place)
+                if one_by_one:
+                    self._flush()
+                if place in reports.errors:
+                    break
+            if not reports.errors:
+                self._produce(ledger, partition, reports, len(records))
+                self._flush()
+        except KafkaException as error:
+            raise self._doubtful(error) from error
+        if reports.errors:
+            self._abort()
+            raise reports.refusal(one_by_one=one_by_one)
+        self._commit()
+        offset = reports.offsets.get(len(records))
+        return None if offset is None else offset + 1
+
+    def close(self) -> None:
+        """Let go of what is not sent; librdkafka's threads end here."""
+        self._client.purge()
+        del self._client
+
+    def _produce(self, record: Record, partition: int, reports: _Reports, place: int) -> None:
+        while True:
+            try:
+                self._client.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=record.headers,  # type: ignore[arg-type]
+                    partition=partition,
+                    on_delivery=reports.of(place),
+                )
+                return
+            except BufferError:
+                self._client.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() not in THE_RECORDS_FAULT:
+                    raise
+                reports.refuse(place, error.args[0])
+                return
+
+    def _flush(self) -> None:
+        while self._client.flush(_STEP):
+            if self._is_over():
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the worker gives up"))
+
+    def _commit(self) -> None:
+        deadline = time.monotonic() + self._alive
+        while True:
+            try:
+                self._client.commit_transaction(_STEP)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline or self._is_over():
+                    raise self._doubtful(error) from error
+                metrics.DELIVERY_RETRIES.labels(error.args[0].name()).inc()
+                self.is_worn = True
+
+    def _abort(self) -> None:
+        try:
+            self._client.abort_transaction(2 * _STEP)
+        except KafkaException as error:
+            raise self._doubtful(error) from error
+
+    def _doubtful(self, error: KafkaException) -> Doubtful:
+        why = error.args[0]
+        metrics.DELIVERY_RETRIES.labels(why.name()).inc()
+        kind = "fatal" if why.fatal() else "abortable" if why.txn_requires_abort() else "other"
+        return Doubtful(f"{why.name()} ({kind}): {why.str()}")
+
+
+class _Reports:
+    """Delivery reports of one transaction, by a record's place in it."""
+
+    def __init__(self) -> None:
+        self.errors: dict[int, KafkaError] = {}
+        self.offsets: dict[int, int] = {}
+        self._unsent: set[int] = set()
+        """Refused before they were in any batch."""
+
+    def of(self, place: int) -> Callable[[KafkaError | None, Any], None]:
+        """The callback of the record at that place."""
+
+        def report(error: KafkaError | None, message: Any) -> None:
+            if error is not None:
+                self.errors[place] = error
+            else:
+                self.offsets[place] = message.offset()
+
+        return report
+
+    def refuse(self, place: int, error: KafkaError) -> None:
+        """librdkafka has not taken it."""
+        self.errors[place] = error
+        self._unsent.add(place)
+
+    def refusal(self, *, one_by_one: bool) -> Refused | Doubtful:
+        """What the errors come to, in a transaction that was aborted.
+
+        One refused record fails its batch, and the transaction what is queued behind that.
+        """
+        refused = [place for place, error in self.errors.items() if error.code() in THE_RECORDS_FAULT]
+        why = self.errors[refused[0] if refused else next(iter(self.errors))]
+        if one_by_one and not refused:
+            return Doubtful(f"{why.name()}: {why.str()}")
+        is_certain = bool(refused) and (one_by_one or self._unsent.issuperset(refused))
+        return Refused(refused, why.str(), is_certain=is_certain)

@@ -1,0 +1,283 @@
+"""The slots of exactly once, as lua/slot_*.lua keep them: claims, prepared batches, and what a ledger decides."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from tests.frontier_shard import LIVES, MOST_LOSSES, Leased, Shard, Worker, page, pages, settle
+from tests.servers.redis import RedisServer
+
+SLOTS = 3
+KEPT = 60
+
+
+class Claimant:
+    """A worker's machine, as far as Redis sees it."""
+
+    def __init__(self, worker: Worker, *, synced: bool = True):
+        self.worker = worker
+        self.shard = worker.shard
+        self.claim = secrets.token_hex(4)
+        self.slot = -1
+        if synced:
+            self.take()
+            for slot in range(SLOTS):
+                self.shard.client.hset(f"{self.shard.root}:synced", slot, self.run_id)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.shard.client.info("server")["run_id"])
+
+    def take(self, *, only_left: bool = False) -> int:
+        self.slot = self._run("slot_claim", self.claim, LIVES, SLOTS, int(only_left))
+        return self.slot
+
+    def look(self) -> list[Any]:
+        return self._run("slot_look", self.slot, self.claim, LIVES)
+
+    def prepare(self, token: str, *leases: Leased, outcome: str = "delivered", reason: str = "") -> tuple[Any, ...]:
+        """(what, ids prepared, ids repeated)"""
+        requests = [(lease.id, lease.token, outcome, reason) for lease in leases]
+        packed = msgpack.packb(requests, use_bin_type=False)
+        reply = self._run("slot_prepare", self.slot, self.claim, LIVES, SLOTS, self.worker.name, token, packed)
+        what, ids, repeated = msgpack.unpackb(reply, raw=True)
+        return what.decode(), set(ids), set(repeated)
+
+    def settle(self, token: str, offset: int | str = "") -> str:
+        return self._run("slot_settle", self.slot, self.claim, token, offset, LIVES, KEPT).decode()
+
+    def resolve(self, *entries: tuple[str, list[Leased]], new: str = "", end: int = 7, run_id: str = "") -> Any:
+        """(what, ids kept); an entry of the ledger is a token and the leases that it delivered."""
+        root = self.worker.crawl.root
+        packed = msgpack.packb(
+            [(token, root, [(lease.id, "delivered", "") for lease in leases]) for token, leases in entries],
+            use_bin_type=False,
+        )
+        here = run_id or self.run_id
+        reply = self._run("slot_resolve", self.slot, self.claim, here, end, new, KEPT, MOST_LOSSES, packed)
+        what, ids = msgpack.unpackb(reply, raw=True)
+        return what.decode(), set(ids)
+
+    def leave(self) -> int:
+        return self._run("slot_leave", self.slot, self.claim)
+
+    def _run(self, script: str, *arguments: Any) -> Any:
+        return self.shard.run(script, self.worker.crawl.root, *arguments)
+
+
+@pytest.fixture
+def shard(redis_server: RedisServer) -> Iterator[Shard]:
+    with redis_server.client() as client:
+        shard = Shard(client)
+        yield shard
+        shard.check()
+        shard.forget()
+
+
+@pytest.fixture
+def worker(shard: Shard) -> Worker:
+    return shard.worker()
+
+
+@pytest.fixture
+def claimant(worker: Worker) -> Claimant:
+    return Claimant(worker)
+
+
+def ids(*leases: Leased) -> set[bytes]:
+    return {lease.id for lease in leases}
+
+
+def leased(worker: Worker, *numbers: int) -> list[Leased]:
+    worker.enqueue(*(page(number, f"{number}.example") for number in numbers))
+    return sorted(worker.lease(), key=lambda lease: lease.data)
+
+
+def test_a_slot_has_one_claimant_until_its_claim_expires(shard: Shard, claimant: Claimant) -> None:
+    others = [Claimant(shard.worker(), synced=False) for _ in range(3)]
+    taken = {claimant.slot, others[0].take(), others[1].take()}
+    assert taken == {0, 1, 2}
+    assert others[2].take() == -1
+    assert claimant.take() == claimant.slot, "its own, again"
+    shard.advance(LIVES - 1)
+    claimant.look()
+    shard.advance(1)
+    assert others[2].take() in taken - {claimant.slot}
+
+
+def test_a_slot_that_was_left_in_the_middle_is_claimed_first(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    claimant.prepare("a", *leased(worker, 1))
+    shard.advance(LIVES)
+    assert Claimant(shard.worker(), synced=False).take() == claimant.slot
+    assert Claimant(shard.worker(), synced=False).take(only_left=True) == -1, "the others are at rest"
+
+
+def test_a_claimant_that_leaves_makes_room_at_once(shard: Shard, claimant: Claimant) -> None:
+    assert claimant.leave() == 1
+    assert claimant.look() == []
+    assert Claimant(shard.worker(), synced=False).take() == claimant.slot
+    assert claimant.leave() == 0
+
+
+def test_a_committed_batch_gives_its_requests_their_outcomes_once(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    assert claimant.prepare("a", one, two) == ("ok", ids(one, two), set())
+    assert shard.check().prepared() == {f"slot {claimant.slot}": ids(one, two)}
+    assert claimant.settle("a", 5) == "ok"
+    assert claimant.settle("a", 5) == "ok"
+    assert worker.crawl.counts == {"discovered": 2, "delivered": 2}
+    assert claimant.look()[:2] == [b"", 5]
+    assert worker.crawl.outcome(one.id) == f"D{shard.now // 1000}|1|"
+
+
+def test_a_dead_outcome_is_kept_with_its_reasons(claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one, outcome="dead", reason="item")
+    claimant.settle("a")
+    assert worker.crawl.counts == {"discovered": 1, "dead": 1, "dead:item": 1}
+    assert worker.crawl.dead == {b"page 1": ["item"]}
+
+
+def test_only_leases_that_are_still_the_workers_are_prepared(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    one, two = leased(worker, 1, 2)
+    worker.settle(settle(one))
+    other = shard.worker()
+    [three] = leased(other, 3)
+    assert claimant.prepare("a", one, two, three) == ("ok", ids(two), set())
+
+
+def test_the_death_of_its_worker_returns_nothing_that_is_prepared(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, _ = leased(worker, 1, 2)
+    claimant.prepare("a", one)
+    assert shard.lose(worker) == (1, 1)
+    assert claimant.settle("a") == "ok"
+    assert worker.crawl.counts == {"discovered": 2, "delivered": 1, "pending": 1, "lost": 1}
+
+
+def test_a_batch_may_be_prepared_again_until_it_is_committed_and_no_other_beside_it(
+    claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    claimant.prepare("a", one)
+    assert claimant.prepare("b", two)[0] == "busy"
+    assert claimant.prepare("a", one, outcome="dead", reason="item")[0] == "ok"
+    claimant.settle("a")
+    assert worker.crawl.counts["dead"] == 1
+    assert claimant.settle("b") == "unknown"
+
+
+def test_whoever_lost_its_claim_prepares_settles_and_resolves_nothing(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one)
+    shard.advance(LIVES)
+    Claimant(shard.worker(), synced=False).take()
+    before = shard.dump()
+    assert claimant.prepare("a", one)[0] == "lost"
+    assert claimant.settle("a") == "lost"
+    assert claimant.resolve(("a", [one]))[0] == "lost"
+    assert claimant.look() == []
+    assert shard.dump() == before
+
+
+def test_nothing_is_leased_or_prepared_until_every_slot_is_compared_with_its_ledger(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    worker.enqueue(page(2))
+    shard.client.hset(f"{shard.root}:synced", claimant.slot, "another run")
+    assert claimant.prepare("a", one)[0] == "resync"
+    assert claimant.resolve() == ("none", set())
+    another = (claimant.slot + 1) % SLOTS
+    shard.client.hset(f"{shard.root}:synced", another, "another run")
+    assert claimant.prepare("a", one)[0] == "wait"
+    assert worker.lease(slots=SLOTS) == []
+    shard.client.hset(f"{shard.root}:synced", another, claimant.run_id)
+    assert len(worker.lease(slots=SLOTS)) == 1
+    assert claimant.prepare("a", one)[0] == "ok"
+
+
+def test_a_prepared_batch_that_the_ledger_has_is_settled(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one)
+    shard.advance(LIVES)
+    heir = Claimant(shard.worker(), synced=False)
+    heir.take()
+    assert heir.resolve(("a", [one])) == ("settled", set())
+    assert worker.crawl.counts == {"discovered": 1, "delivered": 1}
+    assert heir.look()[:2] == [b"", 7]
+
+
+def test_a_prepared_batch_that_the_ledger_has_not_returns_as_lost_with_its_worker(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one)
+    shard.advance(LIVES)
+    heir = Claimant(shard.worker(), synced=False)
+    heir.take()
+    assert heir.resolve() == ("released", set())
+    assert worker.crawl.counts == {"discovered": 1, "pending": 1, "lost": 1}
+    assert shard.check().prepared() == {}
+
+
+def test_its_own_batch_is_kept_under_a_new_token(claimant: Claimant, worker: Worker) -> None:
+    one, two = leased(worker, 1, 2)
+    claimant.prepare("a", one, two)
+    assert claimant.resolve(new="b") == ("kept", ids(one, two))
+    assert claimant.settle("a") == "unknown"
+    assert claimant.settle("b") == "ok"
+    assert worker.crawl.counts["delivered"] == 2
+
+
+def test_what_the_ledger_tells_beyond_the_batch_is_never_produced_again(claimant: Claimant, worker: Worker) -> None:
+    """Redis has gone back to before those transactions."""
+    one, two, three = leased(worker, 1, 2, 3)
+    assert claimant.resolve(("x", [one]), ("y", [two])) == ("none", set())
+    assert claimant.prepare("a", one, two, three) == ("ok", ids(three), ids(one, two))
+    claimant.settle("a")
+    worker.settle(settle(one), settle(two))
+    assert worker.crawl.counts == {"discovered": 3, "delivered": 3}
+
+
+def test_of_a_prepared_batch_what_another_transaction_delivered_is_settled(claimant: Claimant, worker: Worker) -> None:
+    one, two = leased(worker, 1, 2)
+    claimant.prepare("a", one, two)
+    assert claimant.resolve(("x", [one]), new="b") == ("kept", ids(two))
+    assert worker.crawl.counts == {"discovered": 2, "delivered": 1}
+
+
+def test_a_redis_that_restarts_while_the_ledger_is_read_is_asked_again(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    claimant.prepare("a", *leased(worker, 1))
+    before = shard.dump()
+    assert claimant.resolve(run_id="earlier run") == ("again", set())
+    assert shard.dump() == before
+
+
+def test_a_full_redis_still_prepares_and_settles(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    shard.client.config_set("maxmemory", 1)
+    try:
+        assert claimant.prepare("a", one)[0] == "ok"
+        assert claimant.settle("a") == "ok"
+    finally:
+        shard.client.config_set("maxmemory", 0)
+
+
+def test_leases_that_are_done_with_wait_for_their_transaction(shard: Shard, worker: Worker) -> None:
+    [one] = worker.enqueue(*pages(1)) and worker.lease()
+    assert worker.settle(("done", one.id, one.token)) == (0, [])
+    assert worker.settle(("done", one.id, b"another")) == (1, [])
+    assert shard.check().crawls["spider:crawl"].leased

@@ -35,7 +35,9 @@ def each_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A server of the test's own, which keeps what it is told."""
-    with RedisServer(tmp_path / "redis", newest(), appendonly="yes", appendfsync="always", repl_diskless_sync_delay=0) as server:
+    with RedisServer(
+        tmp_path / "redis", newest(), appendonly="yes", appendfsync="always", repl_diskless_sync_delay=0
+    ) as server:
         yield server
 
 

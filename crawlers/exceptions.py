@@ -7,6 +7,7 @@ SeineError
 │   └── IncompatibleSchema
 └── DeadLetter           an item that cannot be delivered: it goes to the dead-letter topic
     ├── InvalidItem      stage "validation"
+    ├── LostClaim        stage "claim check"
     ├── UnserializableItem   stage "serialization"
     └── RejectedRecord   stage "delivery"
 """
@@ -54,6 +55,12 @@ class InvalidItem(DeadLetter):
     def __init__(self, messages: list[str]):
         super().__init__("; ".join(messages))
         self.messages = messages
+
+
+class LostClaim(DeadLetter):
+    """The bytes that the item refers to are not there any more."""
+
+    stage = "claim check"
 
 
 class UnserializableItem(DeadLetter):

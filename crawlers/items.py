@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from base64 import b64encode
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 AVAILABILITIES = frozenset(
     {
@@ -29,6 +31,32 @@ CONDITIONS = frozenset({"DamagedCondition", "NewCondition", "RefurbishedConditio
 
 CHANGES = frozenset({"new", "changed", "unchanged", "gone"})
 """What may have become of a product since the last crawl."""
+
+CONTENT_ENCODINGS = frozenset({"gzip", "zstd"})
+"""What a stored page may be compressed with, as HTTP names it."""
+
+LONGEST_CONTENT_TYPE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimCheck:
+    """Where a large field's bytes are, in its place: docs/claim-check.md."""
+
+    uri: str
+    sha256: str
+    """Of the bytes at `uri`, hex."""
+    size: int
+    """Bytes at `uri`."""
+    content_type: str | None = None
+    content_encoding: str | None = None
+    """How to read the bytes at `uri`: None is as they are."""
+
+
+def exported(value: Any) -> Any:
+    """A claimable field as feed exports write it: bytes as base64."""
+    if isinstance(value, ClaimCheck):
+        return asdict(value)
+    return b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,3 +115,9 @@ class Product:
     """One of CHANGES; None where changes are not told."""
     changed_fields: list[str] = field(default_factory=list)
     """The names of the fields that are not what they were, where `change` is "changed"."""
+    content: bytes | ClaimCheck | None = field(default=None, metadata={"serializer": exported})
+    """The body of the response, where STORE_CONTENT asks for it; compressed once it is past the ContentPipeline."""
+    content_type: str | None = None
+    """The Content-Type that `content` was served with."""
+    content_encoding: str | None = None
+    """What `content` is compressed with: zstd; None for not at all."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from crawlers.extraction import EXTRACTOR_VERSION
+from crawlers.items import LONGEST_CONTENT_TYPE
 from crawlers.logs import bind_process
 from crawlers.masking.masking import Masking
 
@@ -46,6 +47,7 @@ class Lineage:
         self._crawler = crawler
         self._spider = spider
         self._worker = crawler.settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}"
+        self._stores_content = crawler.settings.getbool("STORE_CONTENT")
 
     def stamp(self, item: Product, response: Response, index: int = 0) -> Product:
         """Fill in the lineage of `item`, the `index`-th item of `response`, and return it.
@@ -63,6 +65,9 @@ class Lineage:
         item.rendered_by = meta.get("rendered_by")
         item.proxy = meta.get("proxy_label")
         item.extractor_version = EXTRACTOR_VERSION
+        if self._stores_content:
+            item.content = response.body
+            item.content_type = _content_type(response)
         if (masker := Masking.of(self._crawler).of_site(item.site)) is not None:
             masker.identify(item)
         return item
@@ -71,3 +76,9 @@ class Lineage:
         assert response.request is not None
         fingerprint = self._crawler.request_fingerprinter.fingerprint(response.request)
         return hashlib.sha256(b"%s|%s|%d" % (self._spider.crawl_id.encode(), fingerprint, index)).hexdigest()[:32]
+
+
+def _content_type(response: Response) -> str | None:
+    """The header as it was sent; None where there is none, or where it is none."""
+    declared = (response.headers.get("Content-Type") or b"").decode("latin-1").strip()
+    return declared if declared.isprintable() and 0 < len(declared) <= LONGEST_CONTENT_TYPE else None

@@ -22,3 +22,10 @@ FRONTIER_ENQUEUED = Counter(
 FRONTIER_AWAY = Gauge("seine_frontier_away", "1 while a shard's Redis takes nothing.", ("shard",), registry=REGISTRY)
 LEASES_STALE = Counter("seine_leases_stale", "Settlements refused: the lease had gone.", registry=REGISTRY)
 LEASES_LOST = Counter("seine_leases_lost", "Leases that went to another worker.", registry=REGISTRY)
+
+CLAIMS = Counter("seine_claims", "Large fields: stored, or known from before.", ("result",), registry=REGISTRY)
+CLAIM_BYTES = Counter("seine_claim_bytes", "Bytes stored outside of records.", registry=REGISTRY)
+CLAIM_SECONDS = Histogram("seine_claim_seconds", "Until a large field is durable.", registry=REGISTRY)
+CLAIM_RETRIES = Counter("seine_claim_retries", "Tries that failed, by reason.", ("reason",), registry=REGISTRY)
+CLAIMS_IN_FLIGHT = Gauge("seine_claims_in_flight", "Large fields on their way to the store.", registry=REGISTRY)
+CLAIMS_AWAY = Gauge("seine_claims_away", "1 while the claim store takes nothing.", registry=REGISTRY)

@@ -6,12 +6,13 @@ import functools
 import heapq
 import json
 import logging
+from base64 import b64encode
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
 import fastavro
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from crawlers.exceptions import StartupError, UserError
 from pipelines.avro import decode, decode_frame
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TIMEOUT = 10.0
+_SILENCE = 30.0
+"""Seconds without a message, or the word that there are no more, until a topic counts as unreadable."""
 _PRODUCT_COLUMNS = ("key", "name", "price", "currency", "availability", "brand", "gtin", "fetched_at")
 _LETTER_COLUMNS = ("key", "stage", "error", "url")
 _ERROR_HEADER = "__connect.errors.exception.message"
@@ -30,7 +33,7 @@ _ERROR_HEADER = "__connect.errors.exception.message"
 class RecordReader:
     """A consumer of one topic, in no group, from any partition's tail."""
 
-    def __init__(self, settings: Any, topic: str):
+    def __init__(self, settings: Any, topic: str, isolation: str = "read_committed"):
         if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
             raise UserError('KAFKA_BOOTSTRAP_SERVERS is not set. On a laptop: eval "$(scrapy stack env)"')
         self._topic = topic
@@ -41,7 +44,7 @@ class RecordReader:
             "group.id": "seine-records",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
         }
         self._consumer = Consumer(config, logger=logging.getLogger("seine.librdkafka"))
 
@@ -64,7 +67,27 @@ class RecordReader:
         while True:
             message = self._consumer.poll(1.0)
             if message is not None and message.error() is None:
-                yield self._decoded(message)
+                yield self.decoded(message)
+
+    def retained(self) -> Iterator[Any]:
+        """Every message that the topic has now, by partition and offset; to be decoded by `decoded`."""
+        ends = self._ends()
+        unread = {partition for partition, (low, high) in ends.items() if low < high}
+        self._consumer.assign([TopicPartition(self._topic, p, low) for p, (low, _) in ends.items() if p in unread])
+        while unread:
+            messages = self._consumer.consume(500, timeout=_SILENCE)
+            if not messages:
+                raise StartupError(f"{self._topic} at {self._servers} cannot be read: nothing came for {_SILENCE:g} s")
+            for message in messages:
+                partition = message.partition()
+                if partition not in unread:
+                    continue
+                if (error := message.error()) is None:
+                    yield message
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise StartupError(f"{self._topic} at {self._servers} cannot be read: {error.str()}")
+                if error is not None or message.offset() + 1 >= ends[partition][1]:
+                    unread.discard(partition)
 
     def _ends(self) -> dict[int, tuple[int, int]]:
         """(oldest, next) offset by partition."""
@@ -98,9 +121,10 @@ class RecordReader:
                     heapq.heappush(newest, entry)
                     if len(newest) > number:
                         heapq.heappop(newest)
-        return [self._decoded(message) for *_, message in sorted(newest, key=lambda entry: entry[:3])]
+        return [self.decoded(message) for *_, message in sorted(newest, key=lambda entry: entry[:3])]
 
-    def _decoded(self, message: Any) -> dict[str, Any]:
+    def decoded(self, message: Any) -> dict[str, Any]:
+        """What `tail` yields, of one message."""
         return {
             "topic": message.topic(),
             "partition": message.partition(),
@@ -128,7 +152,7 @@ class RecordReader:
 
 
 def to_json(record: dict[str, Any]) -> str:
-    """One line of JSON: decimals as text, times as ISO 8601."""
+    """One line of JSON: decimals as text, times as ISO 8601, bytes as base64."""
     return json.dumps(record, ensure_ascii=False, default=_jsonable)
 
 
@@ -158,6 +182,8 @@ def _printable(value: Any) -> str:
 
 
 def _jsonable(value: Any) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -78,6 +78,8 @@ ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an i
 ITEM_PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
     "pipelines.masking.MaskingPipeline": 200,
+    "pipelines.content.ContentPipeline": 300,  # after masking, which reads the page as it was fetched
+    "pipelines.claim_check.ClaimCheckPipeline": 400,
     "pipelines.avro.AvroPipeline": 500,
     "pipelines.kafka.KafkaPipeline": 600,
 }
@@ -107,6 +109,18 @@ SCHEMA_REGISTRY_URL = env("SCHEMA_REGISTRY_URL", str, None, "registry with Confl
 SCHEMA_REGISTRY_AUTO_REGISTER = env(
     "SCHEMA_REGISTRY_AUTO_REGISTER", bool, False, "whether the committed schemas are registered at start"
 )
+
+# --- Stored pages and claim checks (docs/claim-check.md) -----------------------------------------------------------
+STORE_CONTENT = env("STORE_CONTENT", bool, False, "whether a record brings along the page as it was fetched")
+CLAIM_CHECK_URL = env("CLAIM_CHECK_URL", str, None, "store of large fields: file:///folder, webhdfs://host:port/folder")
+CLAIM_CHECK_CONSUMER_URL = env("CLAIM_CHECK_CONSUMER_URL", str, None, "the same folder's URI, as consumers see it")
+CLAIM_CHECK_THRESHOLD = env("CLAIM_CHECK_THRESHOLD", int, 262_144, "bytes of an encoded value that stay in the record")
+CLAIM_CHECK_CONCURRENCY = env("CLAIM_CHECK_CONCURRENCY", int, 8, "uploads at once in a worker")
+CLAIM_CHECK_TIMEOUT = env("CLAIM_CHECK_TIMEOUT", float, 60.0, "seconds until an upload is tried anew")
+CLAIM_CHECK_DRAIN_TIMEOUT = env("CLAIM_CHECK_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for it")
+CLAIM_CHECK_USER = env("CLAIM_CHECK_USER", str, "seine", "HDFS user that the blobs belong to, without Kerberos")
+CLAIM_CHECK_KERBEROS = env("CLAIM_CHECK_KERBEROS", bool, False, "whether HDFS is asked with a Kerberos ticket")
+CLAIM_CHECK_MARGIN = env("CLAIM_CHECK_MARGIN", int, 604_800, "seconds past the topics' retention that blobs are kept")
 
 # --- The frontier --------------------------------------------------------------------------------------------------
 # Without Redis: Scrapy's own scheduler, in memory, breadth first, so that a category's pages come before its depths.

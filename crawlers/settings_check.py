@@ -13,6 +13,7 @@ from w3lib.url import file_uri_to_path
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
+from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
 _TRUTHS = {"0", "1", "true", "false", "True", "False"}
@@ -23,6 +24,8 @@ _POSITIVE = {
     "KAFKA_PARTITIONS",
     "KAFKA_REPLICATION_FACTOR",
     "KAFKA_DELIVERY_TIMEOUT",
+    "CLAIM_CHECK_CONCURRENCY",
+    "CLAIM_CHECK_TIMEOUT",
 }
 _CHOICES = {
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
@@ -49,8 +52,19 @@ def check_settings(settings: Any) -> None:
     for name in (*_CHOICES, *_PATTERNS, *_URLS, *_FILES):
         if value := settings.get(name):
             _check_text(name, str(value))
+    _check_claims(settings)
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
+
+
+def _check_claims(settings: Any) -> None:
+    if url := settings.get("CLAIM_CHECK_URL"):
+        read_address(url)
+    elif settings.getbool("STORE_CONTENT") and settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+        raise UserError(
+            "STORE_CONTENT is set and CLAIM_CHECK_URL is not: a page may be larger than Kafka's records. "
+            'On a laptop: eval "$(scrapy stack env)", or CLAIM_CHECK_URL=file:///folder'
+        )
 
 
 def _check_feed(uri: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import fields
+from dataclasses import asdict, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
 
@@ -12,10 +12,10 @@ import fastavro
 from scrapy.exceptions import NotConfigured
 
 from crawlers.exceptions import UnserializableItem
-from crawlers.items import Product
+from crawlers.items import ClaimCheck, Product
 from pipelines.producer import Record
 from pipelines.registry import Registry
-from pipelines.schemas import schema
+from pipelines.schemas import claimable_fields, schema
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MAGIC_BYTE = 0
 _FIELDS = tuple(field.name for field in fields(Product))
 _DECIMALS = tuple(name for name, kind in get_type_hints(Product).items() if Decimal in (kind, *get_args(kind)))
+_CLAIMABLE = tuple(claimable_fields("products"))
 
 
 class AvroPipeline:
@@ -30,8 +31,7 @@ class AvroPipeline:
 
     def __init__(self, topic: str, schema_id: int):
         self._topic = topic
-        self._frame = struct.pack(">bI", _MAGIC_BYTE, schema_id)
-        self._schema = fastavro.parse_schema(schema("products"))
+        self._encoder = ProductEncoder(schema_id)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -45,10 +45,22 @@ class AvroPipeline:
 
     def process_item(self, item: Product) -> Record:
         """The record of `item`. Raises UnserializableItem."""
-        return Record(self._topic, f"{item.site}/{item.identity}".encode(), self._encode(item), _headers(item), item)
+        value = self._encoder.encode(item)
+        return Record(self._topic, f"{item.site}/{item.identity}".encode(), value, _headers(item), item)
 
-    def _encode(self, item: Product) -> bytes:
+
+class ProductEncoder:
+    """Products as framed Avro, by the committed schema under the id that its registry has given it."""
+
+    def __init__(self, schema_id: int = 0):
+        self._frame = struct.pack(">bI", _MAGIC_BYTE, schema_id)
+        self._schema = fastavro.parse_schema(schema("products"))
+
+    def encode(self, item: Product) -> bytes:
+        """The value of `item`'s record. Raises UnserializableItem."""
         values = {name: getattr(item, name) for name in _FIELDS}
+        for name, claim in _claims(item):
+            values[name] = asdict(claim)
         buffer = io.BytesIO(self._frame)
         buffer.seek(len(self._frame))
         try:
@@ -64,6 +76,7 @@ def _headers(item: Product) -> list[tuple[str, bytes]]:
     """The contract's headers; ce_* are CloudEvents' binary mode."""
     assert item.fetched_at is not None
     record_id = item.record_id.encode()
+    references = [("ce_dataref", claim.uri.encode()) for _, claim in _claims(item)]
     return [
         ("record_id", record_id),
         ("crawl_id", item.crawl_id.encode()),
@@ -74,7 +87,13 @@ def _headers(item: Product) -> list[tuple[str, bytes]]:
         ("ce_specversion", b"1.0"),
         ("ce_time", item.fetched_at.isoformat(timespec="milliseconds").encode()),
         ("content-type", b"application/avro"),
+        *references[:1],
     ]
+
+
+def _claims(item: Product) -> list[tuple[str, ClaimCheck]]:
+    """The claims in `item`, by field."""
+    return [(name, value) for name in _CLAIMABLE if isinstance(value := getattr(item, name), ClaimCheck)]
 
 
 def decode_frame(value: bytes) -> tuple[int, bytes]:

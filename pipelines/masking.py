@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Self
 
 from scrapy.exceptions import NotConfigured
@@ -29,9 +30,12 @@ class MaskingPipeline:
             raise NotConfigured("no masking rule is set")
         return cls(masking)
 
-    def process_item(self, item: Product) -> Product:
-        """`item`, masked in place."""
+    async def process_item(self, item: Product) -> Product:
+        """`item`, masked in place; its page, which is long, in another thread."""
         masker = self._masking.of_site(item.site)
         if masker is None:
             return item
-        return masker.item(item)
+        masked = masker.item(item)
+        if isinstance(masked.content, bytes) and masked.content_encoding is None:
+            masked.content = await asyncio.to_thread(masker.content, masked.content, masked.content_type)
+        return masked

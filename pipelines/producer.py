@@ -93,7 +93,7 @@ class Producer:
             settings = crawler.settings
             config = producer_config(settings)
             drain_seconds = settings.getfloat("KAFKA_DRAIN_TIMEOUT")
-            cls._shared[crawler] = cls(config, drain_seconds, lambda: _is_closing(crawler), SinkLoad.of(crawler))
+            cls._shared[crawler] = cls(config, drain_seconds, lambda: is_closing(crawler), SinkLoad.of(crawler))
         return cls._shared[crawler]  # type: ignore[return-value]
 
     async def send(self, record: Record) -> None:
@@ -265,6 +265,7 @@ def _is_batched(error: KafkaError) -> bool:
     return error.code() != KafkaError.MSG_SIZE_TOO_LARGE or "Broker" in error.str()
 
 
-def _is_closing(crawler: Crawler) -> bool:
+def is_closing(crawler: Crawler) -> bool:
+    """Whether the worker takes nothing new any more."""
     slot = crawler.engine._slot
     return slot is not None and slot.closing is not None

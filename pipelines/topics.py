@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from crawlers.exceptions import StartupError
@@ -42,6 +43,28 @@ def ensure_topics(settings: Any) -> None:
         commands = "; ".join(_command(settings, topic, wanted[topic]) for topic in missing)
         raise StartupError(f"Kafka lacks {_listed(missing)}. Create: {commands} (or set KAFKA_CREATE_TOPICS=1)")
     _create(admin, settings, {topic: wanted[topic] for topic in missing})
+
+
+def retention_seconds(settings: Any, topics: list[str]) -> dict[str, float]:
+    """How long each topic keeps a record; infinity where nothing but compaction ends it. Blocks.
+
+    Raises StartupError where Kafka is unreachable or lacks a topic.
+    """
+    admin = AdminClient(client_config(settings), logger=logging.getLogger("seine.librdkafka"))
+    missing = [topic for topic in topics if topic not in _existing(admin, settings)]
+    if missing:
+        raise StartupError(f"Kafka lacks {_listed(missing)}")
+    asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics])
+    try:
+        return {resource.name: _retention(answer.result(_TIMEOUT)) for resource, answer in asked.items()}
+    except KafkaException as error:
+        raise StartupError(f"Kafka does not tell the topics' retention: {error.args[0].str()}") from None
+
+
+def _retention(config: Any) -> float:
+    milliseconds = int(config["retention.ms"].value)
+    is_bounded = "delete" in config["cleanup.policy"].value and milliseconds >= 0
+    return milliseconds / 1000 if is_bounded else math.inf
 
 
 def _existing(admin: AdminClient, settings: Any) -> set[str]:

@@ -11,7 +11,15 @@ from crawlers.domains import is_web_url
 from crawlers.exceptions import InvalidItem
 from crawlers.extraction.currencies import CURRENCIES
 from crawlers.extraction.gtin import parse_gtin
-from crawlers.items import AVAILABILITIES, CHANGES, CONDITIONS, Product
+from crawlers.items import (
+    AVAILABILITIES,
+    CHANGES,
+    CONDITIONS,
+    CONTENT_ENCODINGS,
+    LONGEST_CONTENT_TYPE,
+    ClaimCheck,
+    Product,
+)
 from crawlers.masking.masking import Masking
 
 if TYPE_CHECKING:
@@ -122,6 +130,10 @@ def _count(value: Any) -> str | None:
     return None if fits else "a whole number from 0"
 
 
+def _content(value: Any) -> str | None:
+    return None if isinstance(value, (bytes, ClaimCheck)) else "bytes, or a ClaimCheck"
+
+
 def _time(value: Any) -> str | None:
     return None if isinstance(value, datetime) and value.tzinfo is not None else "a time with its zone"
 
@@ -158,4 +170,7 @@ _RULES: list[tuple[str, Rule]] = [
     ("extractor_version", _text(100)),
     ("change", _optional(_one_of(CHANGES, "new, changed, unchanged or gone"))),
     ("changed_fields", _list_of(_text(100), "a list of field names")),
+    ("content", _optional(_content)),
+    ("content_type", _optional(_text(LONGEST_CONTENT_TYPE))),
+    ("content_encoding", _optional(_one_of(CONTENT_ENCODINGS, "zstd or gzip"))),
 ]

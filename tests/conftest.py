@@ -14,6 +14,7 @@ from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
 from tests.fleet import FrontierSeine
 from tests.servers.certificates import Certificate
+from tests.servers.hdfs import HdfsServer
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, free_ports
@@ -54,6 +55,13 @@ def kafka_env(kafka_stack: Stack) -> dict[str, str]:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real Redis that keeps nothing on disk. Tests share it, each with a namespace of its own."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
+    """A real HDFS. Tests share it, each with a folder of its own; one that breaks it mends it again."""
+    with HdfsServer(tmp_path_factory.mktemp("hdfs")) as server:
         yield server
 
 

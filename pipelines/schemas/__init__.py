@@ -38,3 +38,20 @@ def committed_versions(name: str) -> dict[int, str]:
 def is_same(one: str, other: str) -> bool:
     """Whether two texts are the same schema, however they are laid out."""
     return bool(json.loads(one) == json.loads(other))
+
+
+def claimable_fields(name: str) -> list[str]:
+    """The fields that may hold a ClaimCheck in place of their bytes.
+
+    Each has two more beside it, which say how to read either: NAME_type and NAME_encoding.
+    """
+    return [field["name"] for field in schema(name)["fields"] if "ClaimCheck" in _branches(field["type"])]
+
+
+def _branches(kind: Any) -> set[str]:
+    """The names of a union's types."""
+    return (
+        {one["name"] if isinstance(one, dict) and "name" in one else str(one) for one in kind}
+        if isinstance(kind, list)
+        else set()
+    )

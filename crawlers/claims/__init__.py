@@ -1,0 +1,1 @@
+"""What `scrapy claims` does: the store and the topics that refer to it."""

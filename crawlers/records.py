@@ -75,7 +75,7 @@ class RecordReader:
         unread = {partition for partition, (low, high) in ends.items() if low < high}
         self._consumer.assign([TopicPartition(self._topic, p, low) for p, (low, _) in ends.items() if p in unread])
         while unread:
-            messages = self._consumer.consume(500, timeout=_SILENCE)
+            messages: list[Any] = self._consumer.consume(500, timeout=_SILENCE)
             if not messages:
                 raise StartupError(f"{self._topic} at {self._servers} cannot be read: nothing came for {_SILENCE:g} s")
             for message in messages:

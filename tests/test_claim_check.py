@@ -7,9 +7,11 @@ import contextlib
 import hashlib
 import json
 import secrets
+import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from pipelines.producer import Undelivered
 from tests.polling import eventually, until
 from tests.servers.hdfs import HdfsServer
 from tests.servers.tcp_proxy import TcpProxy
-from tests.servers.web import Page
+from tests.servers.web import Page, WebServer
 from tests.support import Seine, consume
 
 
@@ -123,8 +125,9 @@ def test_uploads_wait_while_hdfs_is_in_safe_mode(hdfs: HdfsServer, folder: str) 
     hdfs.enter_safe_mode()
     try:
         run(claims, work())
-    finally:
+    except BaseException:
         hdfs.leave_safe_mode()
+        raise
 
 
 def test_uploads_wait_while_there_is_no_room(hdfs: HdfsServer, folder: str) -> None:
@@ -337,61 +340,66 @@ def test_without_kafka_a_feed_holds_the_page_as_base64(offline: Seine, shop: Dem
     assert hashlib.sha256(page).hexdigest() == row["content_hash"]
 
 
-_PAGE = '<script type="application/ld+json">{"@type": "Product", "name": "Tent", "sku": "1"}</script>' + "x" * 5000
+_PAGE = (
+    '<script type="application/ld+json">{"@type": "Product", "name": "Tent", "sku": "1"}</script>'
+    + secrets.token_hex(5000)
+)
 
 
-def test_a_crawl_waits_for_its_store_and_says_so_once(
-    offline: Seine, hdfs: HdfsServer, folder: str, web: Callable[..., Any]
-) -> None:
+@dataclass
+class Waiting:
+    """A crawl of one page whose store went away as the page was fetched."""
+
+    process: subprocess.Popen[str]
+    network: TcpProxy
+    log: Path
+
+    def events(self, start: str) -> list[dict[str, Any]]:
+        """The events whose names begin so."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"')]
+        return [event for event in lines if event["event"].startswith(start)]
+
+
+@pytest.fixture
+def waiting(offline: Seine, hdfs: HdfsServer, folder: str, web: Callable[..., WebServer]) -> Iterator[Waiting]:
     with TcpProxy(hdfs.port) as network:
 
         def cut(_: int) -> Page:
             network.cut()
             return Page(_PAGE)
 
-        server = web({"/1": cut})
-        crawl = offline.start(
-            *("crawl", "product_spider", "-a", f"urls={server.url}/1", "-s", "STORE_CONTENT=1"),
-            *("-s", f"CLAIM_CHECK_URL=webhdfs://127.0.0.1:{network.port}/{folder}", "-s", "CLAIM_CHECK_THRESHOLD=0"),
-            *("-s", f"LOG_FILE={offline.folder / 'log'}", "-s", "ROBOTSTXT_OBEY=0"),
-        )
+        settings = {
+            "STORE_CONTENT": 1,
+            "CLAIM_CHECK_URL": f"webhdfs://127.0.0.1:{network.port}/{folder}",
+            "CLAIM_CHECK_THRESHOLD": 0,
+            "CLAIM_CHECK_DRAIN_TIMEOUT": 0.2,
+            "ROBOTSTXT_OBEY": 0,
+            "LOG_FILE": offline.folder / "log",
+        }
+        options = [part for name, value in settings.items() for part in ("-s", f"{name}={value}")]
+        process = offline.start("crawl", "product_spider", "-a", f"urls={web({'/1': cut}).url}/1", *options)
         log = offline.folder / "log"
         until(lambda: log.exists() and "claims away" in log.read_text(), "the crawl did not say that it waits")
-        network.mend()
-        _, err = crawl.communicate(timeout=60)
+        yield Waiting(process, network, log)
 
-    assert crawl.returncode == 0, err
-    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"')]
-    told = [(event["event"], event.get("reason")) for event in events if event["event"].startswith("claims")]
+
+def test_a_crawl_waits_for_its_store_and_says_so_once(waiting: Waiting) -> None:
+    waiting.network.mend()
+    _, err = waiting.process.communicate(timeout=60)
+
+    assert waiting.process.returncode == 0, err
+    told = [(event["event"], event.get("reason")) for event in waiting.events("claims")]
     assert told == [("claims away", "unreachable"), ("claims back", None)]
-    assert [event["fate"] for event in events if event["event"] == "item"] == ["passed"]
+    assert [event["fate"] for event in waiting.events("item")] == ["passed"]
 
 
-def test_a_worker_that_must_close_leaves_its_request_pending(
-    offline: Seine, hdfs: HdfsServer, folder: str, web: Callable[..., Any]
-) -> None:
-    with TcpProxy(hdfs.port) as network:
+def test_a_worker_that_must_close_leaves_its_request_pending(waiting: Waiting) -> None:
+    waiting.process.terminate()
+    _, err = waiting.process.communicate(timeout=60)
 
-        def cut(_: int) -> Page:
-            network.cut()
-            return Page(_PAGE)
-
-        server = web({"/1": cut})
-        crawl = offline.start(
-            *("crawl", "product_spider", "-a", f"urls={server.url}/1", "-s", "STORE_CONTENT=1"),
-            *("-s", f"CLAIM_CHECK_URL=webhdfs://127.0.0.1:{network.port}/{folder}", "-s", "CLAIM_CHECK_THRESHOLD=0"),
-            *("-s", f"LOG_FILE={offline.folder / 'log'}", "-s", "ROBOTSTXT_OBEY=0"),
-            *("-s", "CLAIM_CHECK_DRAIN_TIMEOUT=0.2"),
-        )
-        log = offline.folder / "log"
-        until(lambda: log.exists() and "claims away" in log.read_text(), "the crawl did not say that it waits")
-        crawl.terminate()
-        _, err = crawl.communicate(timeout=60)
-
-    assert crawl.returncode == 1, err
-    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"')]
-    assert [event["fate"] for event in events if event["event"] == "item"] == ["pending"]
-    assert [event["outcome"] for event in events if event["event"] == "request"] == ["pending"]
+    assert waiting.process.returncode == 1, err
+    assert [event["fate"] for event in waiting.events("item")] == ["pending"]
+    assert [event["outcome"] for event in waiting.events("request")] == ["pending"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import functools
 import heapq
 import json
 import logging
+import time
 from base64 import b64encode
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -74,9 +75,12 @@ class RecordReader:
         ends = self._ends()
         unread = {partition for partition, (low, high) in ends.items() if low < high}
         self._consumer.assign([TopicPartition(self._topic, p, low) for p, (low, _) in ends.items() if p in unread])
+        heard = time.monotonic()
         while unread:
-            messages: list[Any] = self._consumer.consume(500, timeout=_SILENCE)
-            if not messages:
+            messages: list[Any] = self._consumer.consume(500, timeout=0.2)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() > heard + _SILENCE:
                 raise StartupError(f"{self._topic} at {self._servers} cannot be read: nothing came for {_SILENCE:g} s")
             for message in messages:
                 partition = message.partition()

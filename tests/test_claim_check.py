@@ -299,6 +299,12 @@ def test_a_page_is_compressed_once_and_only_where_that_makes_it_smaller() -> Non
 # --- Crawls ----------------------------------------------------------------------------------------------------------
 
 
+_PAGE = (
+    '<script type="application/ld+json">{"@type": "Product", "name": "Tent", "sku": "1"}</script>'
+    + secrets.token_hex(5000)
+)
+
+
 def test_a_crawl_stores_its_large_pages_on_hdfs_and_its_records_say_where(
     seine: Seine, hdfs: HdfsServer, folder: str, shop: DemoShop
 ) -> None:
@@ -331,6 +337,17 @@ def test_a_crawl_stores_its_large_pages_on_hdfs_and_its_records_say_where(
     assert json.loads(exported)["content"] == claimed.value["content"]
 
 
+def test_a_stored_page_is_masked_before_it_is_compressed(offline: Seine, web: Callable[..., WebServer]) -> None:
+    server = web({"/1": Page(_PAGE + "<p>Write to jane@shop.example</p>")})
+    settings = {"STORE_CONTENT": 1, "ROBOTSTXT_OBEY": 0, "MASKING_PATTERNS": "email=mask"}
+    assert offline.crawl("-a", f"urls={server.url}/1", "-O", str(offline.folder / "out.jsonl"), **settings).code == 0
+
+    row = json.loads((offline.folder / "out.jsonl").read_text())
+    page = decoded(b64decode(row["content"]), row["content_encoding"]).decode()
+    assert page.endswith("<p>Write to *email*</p>")
+    assert page.startswith(_PAGE[:100])
+
+
 def test_without_kafka_a_feed_holds_the_page_as_base64(offline: Seine, shop: DemoShop) -> None:
     url = next(row["url"] for row in shop.truth() if row["markup"] == "json-ld" and row["reachable"])
     assert offline.crawl("-a", f"urls={url}", "-O", str(offline.folder / "out.jsonl"), STORE_CONTENT=1).code == 0
@@ -338,12 +355,6 @@ def test_without_kafka_a_feed_holds_the_page_as_base64(offline: Seine, shop: Dem
     row = json.loads((offline.folder / "out.jsonl").read_text())
     page = decoded(b64decode(row["content"]), row["content_encoding"])
     assert hashlib.sha256(page).hexdigest() == row["content_hash"]
-
-
-_PAGE = (
-    '<script type="application/ld+json">{"@type": "Product", "name": "Tent", "sku": "1"}</script>'
-    + secrets.token_hex(5000)
-)
 
 
 @dataclass

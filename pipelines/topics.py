@@ -14,8 +14,16 @@ from crawlers.exceptions import StartupError
 from pipelines.delivery import is_exactly_once
 from pipelines.kafka_config import client_config
 
-_WEEK_MS = 7 * 24 * 3600 * 1000
-_KEYED = {"cleanup.policy": "compact,delete", "retention.ms": str(52 * _WEEK_MS), "min.compaction.lag.ms": "3600000"}
+_HOUR_MS = 3600 * 1000
+_DAY_MS = 24 * _HOUR_MS
+_WEEK_MS = 7 * _DAY_MS
+_KEYED = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(52 * _WEEK_MS),
+    "min.compaction.lag.ms": str(_HOUR_MS),
+    "max.compaction.lag.ms": str(_DAY_MS),  # what is forgotten is gone, however quiet the topic is
+    "delete.retention.ms": str(_WEEK_MS),  # a consumer may be away for as long and still see a tombstone
+}
 _LOG = {"cleanup.policy": "delete", "retention.ms": str(4 * _WEEK_MS)}
 _TIMEOUT = 10.0
 

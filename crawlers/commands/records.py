@@ -1,4 +1,4 @@
-"""`scrapy records tail`: the newest records of a topic, decoded."""
+"""`scrapy records tail | forget`: the newest records of a topic, decoded; a product, forgotten."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+_OF_TAIL = {"topic": None, "number": 10, "follow": False, "format": "table"}
+_OF_FORGET = {"url": None, "dry_run": False, "yes": False}
+
 
 class Command(ScrapyCommand):
     """Reads with a consumer of its own, in no group: it disturbs nobody's offsets."""
@@ -25,35 +28,53 @@ class Command(ScrapyCommand):
     default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
 
     def syntax(self) -> str:
-        return "tail [--topic TOPIC] [-n N] [--follow] [--format table|json]"
+        return "tail [--topic TOPIC] [-n N] [--follow] [--format table|json] | forget KEY|--url URL [--dry-run] [--yes]"
 
     def short_desc(self) -> str:
-        return "Show the newest records of a topic, decoded"
+        return "Show the newest records of a topic, decoded, or forget a product"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         assert self.settings is not None
         topic = self.settings["KAFKA_TOPIC_PRODUCTS"]
-        parser.add_argument("--topic", default=topic, help=f"the topic to read (default: {topic})")
-        parser.add_argument("-n", "--number", type=int, default=10, metavar="N", help="how many (default: 10)")
-        parser.add_argument("--follow", "-f", action="store_true", help="go on with what arrives, until Ctrl-C")
-        parser.add_argument("--format", choices=("table", "json"), default="table")
+        parser.add_argument("--topic", help=f"tail: the topic to read (default: {topic})")
+        parser.add_argument("-n", "--number", type=int, default=10, metavar="N", help="tail: how many (default: 10)")
+        parser.add_argument("--follow", "-f", action="store_true", help="tail: go on with what arrives, until Ctrl-C")
+        parser.add_argument("--format", choices=("table", "json"), default="table", help="tail: how to show them")
+        parser.add_argument("--url", metavar="URL", help="forget: the products that were read from this page")
+        parser.add_argument("--dry-run", action="store_true", help="forget: say what would be done, and do nothing")
+        parser.add_argument("--yes", action="store_true", help="forget: do not ask")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        if args != ["tail"]:
-            raise UsageError("expected: scrapy records tail")
-        if opts.number < 0:
-            raise UsageError(f"-n {opts.number}: expected 0 or more", print_help=False)
         try:
-            with RecordReader(self.settings, opts.topic) as reader:
-                self._show(reader.tail(opts.number, follow=opts.follow), opts)
+            match args:
+                case ["tail"]:
+                    _refuse_options(opts, _OF_FORGET, "forget")
+                    self._tail(opts)
+                case ["forget", *keys]:
+                    _refuse_options(opts, _OF_TAIL, "tail")
+                    self._forget(keys, opts)
+                case _:
+                    raise UsageError(f"expected: scrapy records {self.syntax()}")
         except SeineError as error:
             print(f"seine: {error}", file=sys.stderr)
             self.exitcode = error.exit_code
         except KeyboardInterrupt:
-            pass
+            self.exitcode = 0 if args == ["tail"] else 130
         except BrokenPipeError:
             sys.stderr.close()
+
+    def _forget(self, keys: list[str], opts: argparse.Namespace) -> None:
+        from crawlers.forgetting.command import forget
+
+        self.exitcode = forget(self.settings, keys, opts)
+
+    def _tail(self, opts: argparse.Namespace) -> None:
+        assert self.settings is not None
+        if opts.number < 0:
+            raise UsageError(f"-n {opts.number}: expected 0 or more", print_help=False)
+        with RecordReader(self.settings, opts.topic or self.settings["KAFKA_TOPIC_PRODUCTS"]) as reader:
+            self._show(reader.tail(opts.number, follow=opts.follow), opts)
 
     def _show(self, records: Iterable[dict[str, Any]], opts: argparse.Namespace) -> None:
         if opts.format == "json":
@@ -82,3 +103,10 @@ class Command(ScrapyCommand):
         for line in lines:
             table.add_row(*line)
         console.print(table)
+
+
+def _refuse_options(opts: argparse.Namespace, defaults: dict[str, Any], verb: str) -> None:
+    """UsageError where an option of the other verb is given."""
+    for name, default in defaults.items():
+        if getattr(opts, name) != default:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to scrapy records {verb}", print_help=False)

@@ -57,8 +57,13 @@ class Masking:
         return self._sites.get(name, self._fleet)
 
     @property
+    def maskers(self) -> list[Masker]:
+        """All of them."""
+        return [masker for masker in (self._fleet, *self._sites.values()) if masker is not None]
+
+    @property
     def is_active(self) -> bool:
-        return self.of_logs is not None or any(self._sites.values())
+        return bool(self.maskers)
 
     def _of_site(self, fleet: MaskingRules, site: Site) -> Masker | None:
         rules = site.masking.under(fleet)

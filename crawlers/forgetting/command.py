@@ -1,0 +1,92 @@
+"""The steps of `scrapy records forget`, and what it says on the way."""
+
+from __future__ import annotations
+
+import math
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag
+
+from crawlers.domains import is_web_url
+from crawlers.exceptions import UserError
+from crawlers.forgetting.tombstones import bury
+from crawlers.forgetting.traces import Traces, keys_of_url, traces
+from crawlers.masking.masking import Masking
+from crawlers.site_config import load_sites
+from pipelines.topics import retention_seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+_FOUND_NOTHING = 1
+
+
+def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
+    """Forget the products with these keys, or those of `opts.url`; the exit code. Blocks. Raises SeineError."""
+    topic = settings["KAFKA_TOPIC_PRODUCTS"]
+    if opts.url is None:
+        keys, sought = [_checked_key(keys)], f"of the key {keys[0]!r}" if keys else ""
+    elif keys:
+        raise UserError("expected a KEY or --url URL, not both")
+    else:
+        keys, sought = keys_of_url(settings, _spellings(settings, opts.url)), f"of the page {opts.url}"
+    found = traces(settings, keys)
+    if not found.partitions:
+        print(f"seine: {topic} holds no record {sought}; `scrapy records tail` shows keys", file=sys.stderr)
+        return _FOUND_NOTHING
+    _describe(found, settings)
+    if opts.dry_run:
+        print("dry run    nothing is forgotten")
+        return 0
+    if not _is_agreed(found, opts):
+        print("nothing is forgotten")
+        return _FOUND_NOTHING
+    written = bury(settings, found.partitions)
+    print(f"forgotten  {_counted(written, 'tombstone')} on {topic}")
+    return 0
+
+
+def _checked_key(keys: list[str]) -> str:
+    if len(keys) != 1 or not all(keys[0].partition("/")):
+        raise UserError("expected one KEY, site/identity as `scrapy records tail` shows it, or --url URL")
+    return keys[0]
+
+
+def _spellings(settings: Any, url: str) -> set[str]:
+    """`url` as records may have it: as it is, and as any site's rules, with any key, have masked it."""
+    if not is_web_url(url):
+        raise UserError(f"--url {url}: expected an http or https URL")
+    url = urldefrag(url).url
+    sites = load_sites(
+        settings["SITES_DIR"], [path.stem for path in sorted(Path(settings["SITES_DIR"]).glob("*.toml"))]
+    )
+    maskers = Masking.from_settings(settings, sites).maskers
+    return {url}.union(*(masker.url_spellings(url) for masker in maskers))
+
+
+def _describe(found: Traces, settings: Any) -> None:
+    for key in sorted(found.partitions):
+        print(f"key        {_printable(key)}")
+    print(f"records    {found.records}")
+    if found.last_letter is not None:
+        [kept] = retention_seconds(settings, [settings["KAFKA_TOPIC_DEAD_LETTERS"]]).values()
+        until = "for ever" if math.isinf(kept) else f"until {found.last_letter + timedelta(seconds=kept):%Y-%m-%d}"
+        print(f"stays      {_counted(found.letters, 'dead letter')}, {until}: that topic forgets by age alone")
+
+
+def _is_agreed(found: Traces, opts: argparse.Namespace) -> bool:
+    if opts.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError("nothing was forgotten: add --yes, or --dry-run, as there is no terminal to ask on")
+    return input(f"forget {_counted(len(found.partitions), 'product')}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)

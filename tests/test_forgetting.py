@@ -1,0 +1,213 @@
+"""`scrapy records forget` leaves a tombstone where a product's records are, and says what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.cimpl import NewTopic
+
+from tests.servers.web import Page, WebServer
+from tests.support import Finished, Seine
+
+_KEYS = f"k2:{'n' * 32},k1:{'o' * 32}"
+
+
+def _page(name: str, **product: Any) -> Page:
+    data = {"@context": "https://schema.org", "@type": "Product", "name": name, **product}
+    script = f'<script type="application/ld+json">{json.dumps(data)}</script>'
+    return Page(f"<html>{script}<h1>{name}</h1></html>")
+
+
+def _messages(seine: Seine, topic: str) -> list[Any]:
+    """Every message of a topic, tombstones too, by partition and offset."""
+    consumer = Consumer({"bootstrap.servers": seine.env["KAFKA_BOOTSTRAP_SERVERS"], "group.id": "test-raw"})
+    messages = []
+    try:
+        for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            while not messages or messages[-1].partition() != partition or messages[-1].offset() < end - 1:
+                if not end:
+                    break
+                message = consumer.poll(30)
+                assert message is not None
+                assert message.error() is None
+                messages.append(message)
+    finally:
+        consumer.close()
+    return messages
+
+
+def _latest(seine: Seine) -> dict[str, bool]:
+    """Of each key: whether it has a value, as a consumer that has read everything knows it."""
+    found = _messages(seine, seine.env["KAFKA_TOPIC_PRODUCTS"])
+    return {message.key().decode(): message.value() is not None for message in found}
+
+
+@pytest.fixture
+def shop(web: Callable[..., WebServer], sites: Path) -> WebServer:
+    """Two products; the first one's address has a parameter that is somebody's."""
+    server = web({"/p/1?to=jane@shop.example": _page("Lamp"), "/p/2": _page("Desk")})
+    seeds = f'seeds = ["{server.url}/p/1?to=jane@shop.example", "{server.url}/p/2"]'
+    (sites / "shop.toml").write_text(f'name = "shop"\ndomains = ["{server.domain}"]\n{seeds}\n')
+    return server
+
+
+@pytest.fixture
+def crawled(seine: Seine, shop: WebServer) -> WebServer:
+    assert seine.crawl().code == 0
+    return shop
+
+
+def test_a_forgotten_product_has_a_tombstone_and_the_others_none(seine: Seine, crawled: WebServer) -> None:
+    lamp, desk = f"shop/{crawled.url}/p/1?to=jane@shop.example", f"shop/{crawled.url}/p/2"
+
+    dry = seine.run("records", "forget", lamp, "--dry-run")
+    assert (dry.code, _latest(seine)) == (0, {lamp: True, desk: True})
+    assert "records    1" in dry.out
+    assert "nothing is forgotten" in dry.out
+
+    done = seine.run("records", "forget", lamp, "--yes")
+
+    assert done.code == 0, done.err
+    assert f"1 tombstone on {seine.env['KAFKA_TOPIC_PRODUCTS']}" in done.out
+    assert _latest(seine) == {lamp: False, desk: True}
+    record, tombstone = (
+        one for one in _messages(seine, seine.env["KAFKA_TOPIC_PRODUCTS"]) if one.key() == lamp.encode()
+    )
+    assert tombstone.partition() == record.partition()
+    headers = dict(tombstone.headers())
+    assert (headers["ce_type"], headers["ce_source"]) == (b"seine.product.forgotten", b"/seine/forget/shop")
+    assert b"jane" not in repr(headers).encode()
+
+
+def test_a_product_is_found_by_its_page_and_whatever_key_masked_it(seine: Seine, shop: WebServer) -> None:
+    rules = {"MASKING_PATTERNS": "email=tokenise"}
+    for crawl, keys in (("one", _KEYS.split(",")[1]), ("two", _KEYS)):
+        assert seine.crawl(FRONTIER_CRAWL_ID=crawl, MASKING_KEYS=keys, **rules).code == 0
+    assert len([key for key in _latest(seine) if "tok_k1_" in key]) == 1
+
+    masked = Seine(seine.folder, {**seine.env, **rules, "MASKING_KEYS": _KEYS})
+    done = masked.run("records", "forget", "--url", f"{shop.url}/p/1?to=jane@shop.example#top", "--yes")
+
+    assert done.code == 0, done.err
+    assert "records    2" in done.out
+    assert sorted(_latest(seine).values()) == [False, True]
+    assert "jane" not in done.out
+
+
+@pytest.fixture
+def topics(seine: Seine) -> Topics:
+    """Empty topics of products and dead letters."""
+    return Topics(seine.env)
+
+
+class Topics:
+    """Made as a crawl makes them, and written to as any producer can."""
+
+    def __init__(self, env: dict[str, str]):
+        self.products, self.letters = env["KAFKA_TOPIC_PRODUCTS"], env["KAFKA_TOPIC_DEAD_LETTERS"]
+        servers = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}
+        self.admin, self._producer = AdminClient(servers), Producer(servers)
+        for created in self.admin.create_topics([NewTopic(name, 6) for name in (self.products, self.letters)]).values():
+            created.result(30)
+
+    def put(self, topic: str, key: str, partition: int = 0) -> None:
+        """A record; nothing in it matters to who forgets it by its key."""
+        self._producer.produce(topic, key=key, value=b"any", partition=partition)
+        assert self._producer.flush(30) == 0
+
+
+def test_a_product_that_comes_again_is_there_again_and_can_be_forgotten_again(seine: Seine, topics: Topics) -> None:
+    for _ in range(2):
+        topics.put(topics.products, "shop/1")
+        assert _latest(seine)["shop/1"] is True
+        assert seine.run("records", "forget", "shop/1", "--yes").code == 0
+        assert _latest(seine)["shop/1"] is False
+
+
+def test_a_tombstone_goes_to_every_partition_that_has_the_key(seine: Seine, topics: Topics) -> None:
+    """A topic that was given more partitions has a key's records in two of them."""
+    for partition in (2, 5):
+        topics.put(topics.products, "shop/1", partition)
+
+    assert "2 tombstones" in seine.run("records", "forget", "shop/1", "--yes").out
+
+    found = [(one.partition(), one.value()) for one in _messages(seine, topics.products)]
+    assert found == [(2, b"any"), (2, None), (5, b"any"), (5, None)]
+
+
+def test_dead_letters_stay_and_it_is_said_until_when(seine: Seine, topics: Topics) -> None:
+    topics.put(topics.products, "shop/1")
+    for key in ("shop/1", "shop/1", "shop/2"):
+        topics.put(topics.letters, key)
+    retention = ConfigEntry("retention.ms", str(3 * 86_400_000), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topics.letters, incremental_configs=[retention])
+    topics.admin.incremental_alter_configs([resource])[resource].result(30)
+
+    done = seine.run("records", "forget", "shop/1", "--dry-run")
+
+    until = datetime.now(UTC) + timedelta(days=3)
+    assert f"stays      2 dead letters, until {until:%Y-%m-%d}" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "expected one KEY, site/identity"),
+        (["lamp"], 2, "expected one KEY, site/identity"),
+        (["shop/1", "shop/2"], 2, "expected one KEY, site/identity"),
+        (["shop/1", "--url", "http://shop.example/"], 2, "expected a KEY or --url URL, not both"),
+        (["--url", "shop.example"], 2, "--url shop.example: expected an http or https URL"),
+        (["shop/none", "--yes"], 1, "holds no record of the key 'shop/none'"),
+        (["--url", "http://shop.example/none", "--yes"], 1, "holds no record of the page http://shop.example/none"),
+    ],
+)
+def test_what_cannot_be_forgotten_is_told(crawled_once: Seine, arguments: list[str], code: int, message: str) -> None:
+    _assert_refused(crawled_once.run("records", "forget", *arguments), code, message)
+
+
+@pytest.fixture(scope="module")
+def crawled_once(tmp_path_factory: pytest.TempPathFactory, kafka_env: dict[str, str]) -> Seine:
+    """A topic with a record that nobody forgets."""
+    folder = tmp_path_factory.mktemp("forgetting")
+    (folder / "sites").mkdir()
+    env = {"SITES_DIR": str(folder / "sites"), "REDIS_URL": "", "KAFKA_TOPIC_PRODUCTS": "forgetting"}
+    seine = Seine(folder, {**env, **kafka_env, "KAFKA_TOPIC_DEAD_LETTERS": "forgetting.dlq", "DOWNLOAD_DELAY": "0"})
+    with WebServer({"/p/1": _page("Lamp")}) as server:
+        assert seine.crawl("-a", f"urls={server.url}/p/1").code == 0
+    return seine
+
+
+def test_without_a_terminal_or_a_yes_nothing_is_forgotten(crawled_once: Seine) -> None:
+    [key] = _latest(crawled_once)
+    _assert_refused(crawled_once.run("records", "forget", key), 2, "nothing was forgotten: add --yes, or --dry-run")
+    assert _latest(crawled_once) == {key: True}
+
+
+def test_an_option_of_the_other_verb_is_told(offline: Seine) -> None:
+    finished = offline.run("records", "forget", "shop/1", "--follow")
+    assert finished.code == 2
+    assert "--follow belongs to scrapy records tail" in finished.out + finished.err
+    finished = offline.run("records", "tail", "--yes")
+    assert finished.code == 2
+    assert "--yes belongs to scrapy records forget" in finished.out + finished.err
+
+
+def test_without_kafka_there_is_nothing_to_forget(offline: Seine) -> None:
+    finished = offline.run("records", "forget", "shop/1", "--yes")
+    _assert_refused(finished, 2, "KAFKA_BOOTSTRAP_SERVERS is not set")
+
+
+def _assert_refused(finished: Finished, code: int, message: str) -> None:
+    [line] = [line for line in finished.err.splitlines() if line.startswith("seine: ")]
+    assert message in line
+    assert finished.code == code
+    assert "Traceback" not in finished.err

@@ -21,10 +21,14 @@ _KEYED = {
     "cleanup.policy": "compact,delete",
     "retention.ms": str(52 * _WEEK_MS),
     "min.compaction.lag.ms": str(_HOUR_MS),
-    "max.compaction.lag.ms": str(_DAY_MS),  # what is forgotten is gone, however quiet the topic is
+    "max.compaction.lag.ms": str(_DAY_MS),  # without it a forgotten record may stay until its retention ends
     "delete.retention.ms": str(_WEEK_MS),  # a consumer may be away for as long and still see a tombstone
 }
-_LOG = {"cleanup.policy": "delete", "retention.ms": str(4 * _WEEK_MS)}
+_LOG = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(4 * _WEEK_MS),
+    "segment.ms": str(_DAY_MS),  # segments are deleted whole: this is how much longer than its retention a record stays
+}
 _TIMEOUT = 10.0
 
 

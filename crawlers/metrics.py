@@ -23,6 +23,7 @@ FRONTIER_AWAY = Gauge("seine_frontier_away", "1 while a shard's Redis takes noth
 LEASES_STALE = Counter("seine_leases_stale", "Settlements refused: the lease had gone.", registry=REGISTRY)
 LEASES_LOST = Counter("seine_leases_lost", "Leases that went to another worker.", registry=REGISTRY)
 
+CONTENT_DROPPED = Counter("seine_content_dropped", "Pages not stored: they could not be masked.", registry=REGISTRY)
 CLAIMS = Counter("seine_claims", "Large fields: stored, or known from before.", ("result",), registry=REGISTRY)
 CLAIM_BYTES = Counter("seine_claim_bytes", "Bytes stored outside of records.", registry=REGISTRY)
 CLAIM_SECONDS = Histogram("seine_claim_seconds", "Until a large field is durable.", registry=REGISTRY)

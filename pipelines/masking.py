@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Self
 
 from scrapy.exceptions import NotConfigured
 
-from crawlers import logs
+from crawlers import logs, metrics
 from crawlers.masking.masking import Masking
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from crawlers.items import Product
+    from crawlers.masking.masker import Content, Masker
+
+
+_QUICK = 128 * 1024
+"""Bytes that are masked in a few milliseconds; the event loop does not wait for more."""
 
 
 class MaskingPipeline:
@@ -31,11 +36,21 @@ class MaskingPipeline:
         return cls(masking)
 
     async def process_item(self, item: Product) -> Product:
-        """`item`, masked in place; its page, which is long, in another thread."""
+        """`item`, masked in place. A page that cannot be masked is not stored: content_hash is what stays of it."""
         masker = self._masking.of_site(item.site)
         if masker is None:
             return item
-        masked = masker.item(item)
-        if isinstance(masked.content, bytes) and masked.content_encoding is None:
-            masked.content = await asyncio.to_thread(masker.content, masked.content, masked.content_type)
-        return masked
+        masker.item(item)
+        if isinstance(item.content, bytes):
+            content = await _masked(masker, item.content, item.content_type, item.content_encoding)
+            item.content, item.content_encoding = content or (None, None)
+            if content is None:
+                item.content_type = None
+                metrics.CONTENT_DROPPED.inc()
+        return item
+
+
+async def _masked(masker: Masker, body: bytes, *how_to_read: str | None) -> Content | None:
+    if len(body) <= _QUICK:
+        return masker.content(body, *how_to_read)
+    return await asyncio.to_thread(masker.content, body, *how_to_read)

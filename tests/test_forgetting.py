@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,6 +159,35 @@ def test_dead_letters_stay_and_it_is_said_until_when(seine: Seine, topics: Topic
 
     until = datetime.now(UTC) + timedelta(days=3)
     assert f"stays      2 dead letters, until {until:%Y-%m-%d}" in done.out
+
+
+def test_claims_go_with_the_last_record_that_refers_to_them(seine: Seine, shop: WebServer, tmp_path: Path) -> None:
+    """Two products of one page's bytes share a claim; one that was stored just now stays for a while."""
+    page = _page("Lamp", description=secrets.token_hex(2000))
+    shop.pages = {"/p/1?to=jane@shop.example": page, "/p/2": page}
+    store = {"CLAIM_CHECK_URL": f"file://{tmp_path}/store", "STORE_CONTENT": "1", "CLAIM_CHECK_THRESHOLD": "1"}
+    claiming = Seine(seine.folder, {**seine.env, **store})
+    assert claiming.crawl().code == 0
+    [blob] = (one for one in (tmp_path / "store").rglob("*") if one.is_file())
+    first, second = _latest(seine)
+
+    without = seine.run("records", "forget", first, "--yes")
+    assert (without.code, _latest(seine)[first]) == (2, True)
+    assert "refer to 1 claim: set CLAIM_CHECK_URL" in without.err
+
+    shared = claiming.run("records", "forget", first, "--yes")
+    assert "claims     1, 1 of them referred to by other records" in shared.out
+    assert (shared.code, blob.exists()) == (0, True)
+
+    new = claiming.run("records", "forget", second, "--yes")
+    assert "left       1 claim, stored less than 10 minutes ago" in new.out
+    assert (new.code, blob.exists(), _latest(seine)[second]) == (1, True, False)
+
+    an_hour_ago = time.time() - 3600
+    os.utime(blob, (an_hour_ago, an_hour_ago))
+    last = claiming.run("records", "forget", second, "--yes")
+    assert "deleted    1 claim" in last.out
+    assert (last.code, blob.exists()) == (0, False)
 
 
 @pytest.mark.parametrize(

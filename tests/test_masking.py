@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def test_a_message_shows_neither_half_an_address_nor_a_hidden_field() -> None:
     ],
 )
 def test_a_page_is_masked_in_its_own_encoding(body: bytes, content_type: str | None, masked: bytes) -> None:
-    assert masker().content(body, content_type) == masked
+    assert masker().content(body, content_type) == (masked, None)
 
 
 @pytest.mark.parametrize(
@@ -248,15 +249,25 @@ def test_a_page_that_cannot_be_read_is_not_stored(body: bytes, content_type: str
 
 def test_a_page_without_anything_personal_stays_the_same_bytes() -> None:
     body = b"<p>\xff\xfe 4006381333931</p>"
-    assert masker().content(body, "text/html; charset=utf-8") is body
+    assert masker().content(body, "text/html; charset=utf-8") == (body, None)
 
 
 def test_a_page_is_not_stored_where_a_fields_rule_cannot_be_applied_to_it_unless_the_site_says_so() -> None:
     page = (b"<p>Jane, jane@shop.example</p>", "text/html")
     assert masker(brand="mask").content(*page) is None
     assert masker(content="drop").content(*page) is None
-    assert masker(brand="mask", content="patterns").content(*page) == b"<p>Jane, *email*</p>"
-    assert masker(content="keep").content(*page) == page[0]
+    assert masker(brand="mask", content="patterns").content(*page) == (b"<p>Jane, *email*</p>", None)
+    assert masker(content="keep").content(*page) == (page[0], None)
+
+
+def test_a_compressed_page_is_masked_too_and_left_as_it_is_where_nothing_is_found() -> None:
+    personal, plain = gzip.compress(b"jane@shop.example"), gzip.compress(b"Jane")
+    assert masker().content(personal, "text/html", "gzip") == (b"*email*", None)
+    assert masker().content(plain, "text/html", "gzip") == (plain, "gzip")
+    assert masker().content(plain[:-9], "text/html", "gzip") is None
+    values = {"content": personal, "content_type": "text/html", "content_encoding": "gzip"}
+    assert masker().mapping(values) == {"content": b"*email*", "content_type": "text/html", "content_encoding": None}
+    assert masker(content="drop").mapping(values)["content"]["size"] == len(personal)
 
 
 # --- Rules and keys ------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from deploy.demo_shop import DemoShop
+from pipelines.claims.resolver import decoded
 from tests.servers.web import Page, WebServer
 from tests.support import Finished, Seine, consume
 
-_SECRETS = ("jane@shop.example", "Jane@Shop.Example", "901820", "0532", "1111", "jane%40", "Jane Doe")
+_PERSONAL = ("jane@shop.example", "Jane@Shop.Example", "901820", "0532", "1111", "jane%40", "Jane Doe")
 _TEXT = "Ask Jane@Shop.Example or +49 30 901820. DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111"
 _KEYS = f"k2:{'n' * 32},k1:{'o' * 32}"
 
@@ -51,27 +53,32 @@ def _everything(seine: Seine, topics: list[str]) -> bytes:
 
 
 def _found(data: str) -> list[str]:
-    return [secret for secret in _SECRETS if secret in data]
+    return [one for one in _PERSONAL if one in data]
 
 
 def test_nothing_personal_leaves_a_crawl_by_any_way(
     seine: Seine, sites: Path, web: Callable[..., WebServer], tmp_path: Path
 ) -> None:
-    """The rules of the settings and of the site together; records, dead letters, the export and the log."""
+    """The rules of the settings and of the sites together; records, dead letters, stored pages, the export, the log."""
     good, bad = "/p/1?seller=Jane%20Doe&to=jane%40shop.example", "/p/2?to=Jane@Shop.Example"
     texts = {"name": f"Lamp {_TEXT}", "description": _TEXT, "brand": "Jane Doe", "image": "/i/logo@2x.png"}
     server, other = web({good: _page(**texts)}), web({bad: _page(**texts, gtin13="")})
+    stored = web({"/p/3": _page(name="Desk", description=f"{_TEXT} {secrets.token_hex(2000)}")})
     rest = 'locale = "de-DE"\n[masking.fields]\nbrand = "drop"\n[masking.query]\nseller = "mask"'
     _site(sites, "shop", server, good, rest)
     _site(sites, "other", other, bad, f'identity = "gtin"\n{rest}')
+    _site(sites, "stored", stored, "/p/3")
     keys, out = tmp_path / "keys", tmp_path / "out.jsonl"
     keys.write_text(_KEYS.replace(",", "\n"))
     rules = {"MASKING_PATTERNS": "email=tokenise,phone=mask,iban=mask,card=mask", "MASKING_KEYS_FILE": str(keys)}
 
-    finished = seine.crawl("-O", str(out), LOG_LEVEL="DEBUG", **rules)
+    store = {"STORE_CONTENT": 1, "CLAIM_CHECK_URL": f"file://{tmp_path}/store", "CLAIM_CHECK_THRESHOLD": 1}
+
+    finished = seine.crawl("-O", str(out), LOG_LEVEL="DEBUG", **rules, **store)
 
     assert finished.code == 0, finished.err[-3000:]
-    [record] = consume(seine.env, seine.env["KAFKA_TOPIC_PRODUCTS"])
+    records = {one.value["site"]: one for one in consume(seine.env, seine.env["KAFKA_TOPIC_PRODUCTS"])}
+    record = records["shop"]
     [letter] = consume(seine.env, seine.env["KAFKA_TOPIC_DEAD_LETTERS"], avro=False)
     value = record.value
     token = re.search("tok_k2_[a-p]{32}", value["name"])
@@ -79,6 +86,13 @@ def test_nothing_personal_leaves_a_crawl_by_any_way(
     assert value["name"] == f"Lamp Ask {token[0]} or *phone*. *iban*, *card*"
     assert value["description"] == f"Ask {token[0]} or *phone*. *iban*, *card*"
     assert value["brand"] is None
+    assert (value["content"], len(value["content_hash"])) == (None, 64)
+    claim = records["stored"].value["content"]
+    [blob] = (one for one in (tmp_path / "store").rglob("*") if one.is_file())
+    assert claim["sha256"] == blob.name
+    page = decoded(blob.read_bytes(), claim["content_encoding"]).decode()
+    assert f"Ask {token[0]} or *phone*. *iban*, *card*" in page
+    assert not _found(page.replace("4111111111111111", "").replace("4111.11", ""))
     assert value["images"] == [f"{server.url}/i/logo@2x.png"]
     assert (value["sku"], value["gtin"], str(value["price"])) == ("4111111111111111", "4006381333931", "4111.1100")
     assert value["url"] == f"{server.url}/p/1?seller=*seller*&to={token[0]}"

@@ -26,7 +26,7 @@ def referred(settings: Any, topics: list[str]) -> Iterator[set[str]]:
     for topic in topics:
         with RecordReader(settings, topic, isolation="read_uncommitted") as reader:
             for message in reader.retained():
-                yield _claims_of(message)
+                yield claims_of(message)
 
 
 def references(settings: Any, topics: list[str]) -> Iterator[list[Reference]]:
@@ -34,13 +34,14 @@ def references(settings: Any, topics: list[str]) -> Iterator[list[Reference]]:
     for topic in topics:
         with RecordReader(settings, topic) as reader:
             for message in reader.retained():
-                found = _claims_of(message)
+                found = claims_of(message)
                 sizes = _sizes(reader.decoded(message)["value"]) if found else {}
                 where = f"{topic}[{message.partition()}]@{message.offset()} {_text(message.key())}"
                 yield [Reference(sha256, sizes.get(sha256), where) for sha256 in sorted(found)]
 
 
-def _claims_of(message: Any) -> set[str]:
+def claims_of(message: Any) -> set[str]:
+    """The hashes of what a message's value and headers refer to."""
     headers = message.headers() or []
     return claims_in(message.value() or b"").union(*(claims_in(value or b"") for _, value in headers))
 

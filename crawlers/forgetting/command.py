@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from urllib.parse import urldefrag
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
+from crawlers.forgetting.claims import ON_ITS_WAY, delete, referred_elsewhere
 from crawlers.forgetting.tombstones import bury
 from crawlers.forgetting.traces import Traces, keys_of_url, traces
 from crawlers.masking.masking import Masking
@@ -25,7 +27,7 @@ _FOUND_NOTHING = 1
 
 def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
     """Forget the products with these keys, or those of `opts.url`; the exit code. Blocks. Raises SeineError."""
-    topic = settings["KAFKA_TOPIC_PRODUCTS"]
+    topic, started = settings["KAFKA_TOPIC_PRODUCTS"], time.time()
     if opts.url is None:
         keys, sought = [_checked_key(keys)], f"of the key {keys[0]!r}" if keys else ""
     elif keys:
@@ -36,7 +38,10 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
     if not found.partitions:
         print(f"seine: {topic} holds no record {sought}; `scrapy records tail` shows keys", file=sys.stderr)
         return _FOUND_NOTHING
-    _describe(found, settings)
+    if found.claims and not settings.get("CLAIM_CHECK_URL"):
+        raise UserError(f"its records refer to {_counted(len(found.claims), 'claim')}: set CLAIM_CHECK_URL")
+    shared = referred_elsewhere(settings, found.claims, keys)
+    _describe(found, shared, settings)
     if opts.dry_run:
         print("dry run    nothing is forgotten")
         return 0
@@ -45,7 +50,19 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
         return _FOUND_NOTHING
     written = bury(settings, found.partitions)
     print(f"forgotten  {_counted(written, 'tombstone')} on {topic}")
-    return 0
+    return _delete_claims(settings, found.claims - shared, started) if found.claims - shared else 0
+
+
+def _delete_claims(settings: Any, claims: set[str], started: float) -> int:
+    deleted = delete(settings, claims, started)
+    print(f"deleted    {_counted(deleted.gone, 'claim')}")
+    if deleted.left:
+        minutes = f"{ON_ITS_WAY / 60:g} minutes"
+        print(
+            f"left       {_counted(deleted.left, 'claim')}, stored less than {minutes} ago: a record on its way may "
+            "refer to it. Run this again later"
+        )
+    return int(bool(deleted.left))
 
 
 def _checked_key(keys: list[str]) -> str:
@@ -66,10 +83,12 @@ def _spellings(settings: Any, url: str) -> set[str]:
     return {url}.union(*(masker.url_spellings(url) for masker in maskers))
 
 
-def _describe(found: Traces, settings: Any) -> None:
+def _describe(found: Traces, shared: set[str], settings: Any) -> None:
     for key in sorted(found.partitions):
         print(f"key        {_printable(key)}")
     print(f"records    {found.records}")
+    if found.claims:
+        print(f"claims     {len(found.claims)}, {len(shared)} of them referred to by other records, which keep them")
     if found.last_letter is not None:
         [kept] = retention_seconds(settings, [settings["KAFKA_TOPIC_DEAD_LETTERS"]]).values()
         until = "for ever" if math.isinf(kept) else f"until {found.last_letter + timedelta(seconds=kept):%Y-%m-%d}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from crawlers.claims.references import claims_of
 from crawlers.records import RecordReader
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Traces:
     """Where records of each key are: in several partitions where the topic was given more."""
     letters: int = 0
     last_letter: datetime | None = None
+    claims: set[str] = field(default_factory=set)
+    """The hashes of what records and letters refer to."""
 
 
 def keys_of_url(settings: Any, spellings: Collection[str]) -> list[str]:
@@ -46,11 +49,13 @@ def traces(settings: Any, keys: Collection[str]) -> Traces:
         for message in reader.retained():
             if message.key() in wanted and message.value() is not None:
                 found.records += 1
+                found.claims |= claims_of(message)
                 found.partitions.setdefault(_text(message.key()), set()).add(message.partition())
     with RecordReader(settings, settings["KAFKA_TOPIC_DEAD_LETTERS"]) as reader:
         for message in reader.retained():
             if message.key() in wanted:
                 found.letters += 1
+                found.claims |= claims_of(message)
                 written = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
                 found.last_letter = max(found.last_letter or written, written)
     return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from crawlers.masking.content import decode, unveil
+from crawlers.masking.content import Decoded, decode, unveil
 from crawlers.masking.keys import is_token
 from crawlers.masking.patterns import FINDERS, Finder
 from crawlers.masking.rules import FIELD_DEFAULTS
+from pipelines.claims.resolver import ClaimError, decoded
 
 if TYPE_CHECKING:
     from crawlers.items import Product
@@ -48,6 +49,13 @@ _OURS = frozenset(
     }
 )
 """Fields that Seine makes itself."""
+
+
+class Content(NamedTuple):
+    """A stored page; named as the item's fields."""
+
+    content: bytes
+    content_encoding: str | None
 
 
 class Masker:
@@ -110,28 +118,31 @@ class Masker:
         """The fields of an item of any kind, whatever they hold, with what cannot be masked replaced by its hash."""
         masked: dict[Any, Any] = {}
         for name, value in values.items():
-            if name in _OURS:
-                masked[name] = value
+            if name == "content" and isinstance(value, bytes):
+                content = self.content(value, values.get("content_type"), values.get("content_encoding"))
+                masked |= content._asdict() if content is not None else {"content": hash_of(value)}
+            elif name in _OURS:
+                masked.setdefault(name, value)
             elif name == "identity" and isinstance(value, str):
                 masked[name] = self.identity(value, values)
             elif name in FIELD_DEFAULTS and name != "content":
                 masked[name] = self._field(name, value)
             else:
-                masked[self._anything(name)] = self._anything(value, str(values.get("content_type") or "") or None)
+                masked[self._anything(name)] = self._anything(value)
         return masked
 
-    def content(self, body: bytes, content_type: str | None) -> bytes | None:
+    def content(self, body: bytes, content_type: str | None, encoding: str | None = None) -> Content | None:
         """A stored page, masked; None where it is no text, cannot be decoded, or the rules do not let it be stored."""
         if self._of_content == "keep":
-            return body
-        page = decode(body, content_type) if self._of_content == "patterns" else None
+            return Content(body, encoding)
+        page = _page(body, content_type, encoding) if self._of_content == "patterns" else None
         if page is None:
             return None
         text = page.text
         if self._patterns:
             text = unveil(text, self.text, self._address)
         text = self.text(text)
-        return body if text == page.text else page.encoded(text)
+        return Content(body, encoding) if text == page.text else Content(page.encoded(text), None)
 
     def _field(self, name: str, value: Any) -> Any:
         """The value of a field that has a rule, or its default."""
@@ -152,12 +163,12 @@ class Masker:
             return None
         return text if is_token(text) or not text else _replacement(self._fields[name], name, text, token)
 
-    def _anything(self, value: Any, content_type: str | None = None) -> Any:
+    def _anything(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bytes):
-            body = self.content(value, content_type)
-            return hash_of(value) if body is None else body
+            content = self.content(value, None)
+            return hash_of(value) if content is None else content.content
         if isinstance(value, Mapping):
             return {self._anything(name): self._anything(one) for name, one in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
@@ -209,6 +220,13 @@ class Masker:
             if name == "email":
                 return _replacement(action, name, address, self._keys.token)
         return address
+
+
+def _page(body: bytes, content_type: str | None, encoding: str | None) -> Decoded | None:
+    try:
+        return decode(decoded(body, encoding), content_type)
+    except ClaimError:
+        return None
 
 
 def hash_of(data: bytes) -> dict[str, Any]:

@@ -53,6 +53,7 @@ chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
 	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py; \
 	CHAOS_SEED=$$seed ONCE_PAGES=4000 ONCE_DISTURBANCES=120 $(BIN)/python -m pytest -q -s tests/test_exactly_once.py -k whatever
+	@OUTAGE_SECONDS=30 $(BIN)/python -m pytest -q -s tests/test_frontier_faults.py -k silent
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays
 	@$(BIN)/python -m deploy.demo_shop down

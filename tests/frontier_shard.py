@@ -264,7 +264,7 @@ class Worker:
         look: int = LOOK,
         per_domain: int = 100,
         go_on: tuple[str, ...] = (),
-        slots: int = 0,
+        slots: str = "",
     ) -> LeaseReply:
         """A call for leases, and all of its reply; `go_on` names domains that it plans for already."""
         token, limits = b"%08d" % next(self.shard.numbers), self.shard.limits
@@ -277,7 +277,7 @@ class Worker:
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 
-    def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100, slots: int = 0) -> list[Leased]:
+    def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100, slots: str = "") -> list[Leased]:
         return self.ask(want, look, per_domain, slots=slots).leases
 
     def settle(self, *operations: tuple[Any, ...]) -> tuple[int, list[bytes]]:

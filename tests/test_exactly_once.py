@@ -209,6 +209,31 @@ def test_slots_are_the_partitions_of_the_ledger(once: Start) -> None:
     assert f"{crawl.topic}.ledger has {SLOTS} partitions and KAFKA_SLOTS is 8: set KAFKA_SLOTS={SLOTS}" in refused.err
 
 
+def test_a_ledger_that_is_behind_redis_ends_the_worker(once: Start) -> None:
+    """Kafka went back in time: what was delivered cannot be told any more."""
+    crawl = once(400)
+    crawl.server.latency = 0.3
+    with crawl.redis_server.client() as client:
+        for slot in range(SLOTS):
+            client.hset(f"{crawl.keys.shard(0)}:slot:{slot}", "offset", 1_000_000)
+    worker = crawl.start()
+    _, err = worker.communicate(timeout=60)
+    assert worker.returncode == 1
+    assert "delivery_error" in err
+    assert "ledger behind redis" in crawl.log()
+
+
+def test_workers_that_each_have_a_slot_of_another_shard_do_not_wait_for_each_other(once: Start) -> None:
+    """One slot per shard: the second worker has none of the shard that has the requests."""
+    crawl = once(150, FRONTIER_SHARDS=SLOTS)
+    crawl.server.latency = 0.1
+    workers = [crawl.start(), crawl.start()]
+    for worker in workers:
+        _, err = worker.communicate(timeout=90)
+        assert worker.returncode == 0, err[-2000:]
+    crawl.check()
+
+
 def test_a_shard_without_requests_holds_nobody_up(once: Start) -> None:
     crawl = once(150, FRONTIER_SHARDS=2)
     crawl.run()

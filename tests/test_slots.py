@@ -12,7 +12,8 @@ import pytest
 from tests.frontier_shard import LIVES, MOST_LOSSES, Leased, Shard, Worker, page, pages, settle
 from tests.servers.redis import RedisServer
 
-SLOTS = 3
+NUMBERS = range(3)
+SLOTS = "0 1 2"
 KEPT = 60
 
 
@@ -26,12 +27,13 @@ class Claimant:
         self.slot = -1
         if synced:
             self.take()
-            for slot in range(SLOTS):
+            for slot in NUMBERS:
                 self.shard.client.hset(f"{self.shard.root}:synced", slot, self.run_id)
 
     @property
     def run_id(self) -> str:
-        return str(self.shard.client.info("server")["run_id"])
+        told = self.shard.client.info("server") | self.shard.client.info("replication")
+        return f"{told['run_id']}{told['master_replid']}"
 
     def take(self, *, only_left: bool = False) -> int:
         self.slot = self._run("slot_claim", self.claim, LIVES, SLOTS, int(only_left))
@@ -51,7 +53,15 @@ class Claimant:
     def settle(self, token: str, offset: int | str = "") -> str:
         return self._run("slot_settle", self.slot, self.claim, token, offset, LIVES, KEPT).decode()
 
-    def resolve(self, *entries: tuple[str, list[Leased]], new: str = "", end: int = 7, run_id: str = "") -> Any:
+    def resolve(
+        self,
+        *entries: tuple[str, list[Leased]],
+        new: str = "",
+        end: int = 7,
+        run_id: str = "",
+        last: bool = True,
+        token: str = "",
+    ) -> Any:
         """(what, ids kept); an entry of the ledger is a token and the leases that it delivered."""
         root = self.worker.crawl.root
         packed = msgpack.packb(
@@ -59,7 +69,8 @@ class Claimant:
             use_bin_type=False,
         )
         here = run_id or self.run_id
-        reply = self._run("slot_resolve", self.slot, self.claim, here, end, new, KEPT, MOST_LOSSES, packed)
+        given = (here, end, new, KEPT, MOST_LOSSES, packed, LIVES, int(last), token)
+        reply = self._run("slot_resolve", self.slot, self.claim, *given)
         what, ids = msgpack.unpackb(reply, raw=True)
         return what.decode(), set(ids)
 
@@ -198,7 +209,7 @@ def test_nothing_is_leased_or_prepared_until_every_slot_is_compared_with_its_led
     shard.client.hset(f"{shard.root}:synced", claimant.slot, "another run")
     assert claimant.prepare("a", one)[0] == "resync"
     assert claimant.resolve() == ("none", set())
-    another = (claimant.slot + 1) % SLOTS
+    another = (claimant.slot + 1) % len(NUMBERS)
     shard.client.hset(f"{shard.root}:synced", another, "another run")
     assert claimant.prepare("a", one)[0] == "wait"
     assert worker.lease(slots=SLOTS) == []
@@ -278,6 +289,45 @@ def test_a_full_redis_still_prepares_and_settles(shard: Shard, claimant: Claiman
 
 def test_leases_that_are_done_with_wait_for_their_transaction(shard: Shard, worker: Worker) -> None:
     [one] = worker.enqueue(*pages(1)) and worker.lease()
-    assert worker.settle(("done", one.id, one.token)) == (0, [])
-    assert worker.settle(("done", one.id, b"another")) == (1, [])
+    assert worker.settle(("done", one.id, one.token, 1)) == (0, [])
+    assert worker.settle(("done", one.id, b"another", 1)) == (1, [])
     assert shard.check().crawls["spider:crawl"].leased
+
+
+def test_a_long_ledger_is_resolved_page_by_page_and_the_batch_with_the_last(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two, three = leased(worker, 1, 2, 3)
+    claimant.prepare("a", one)
+    shard.client.hset(f"{shard.root}:synced", claimant.slot, "another run")
+    assert claimant.resolve(("x", [two]), last=False, end=3) == ("more", set())
+    assert claimant.look()[:2] == [b"a", 3]
+    assert claimant.resolve(("a", [one]), end=4, token="a") == ("settled", set())
+    assert claimant.prepare("b", two, three) == ("ok", ids(three), ids(two))
+
+
+def test_a_batch_whose_settlement_was_not_answered_is_known_to_be_settled(claimant: Claimant, worker: Worker) -> None:
+    claimant.prepare("a", *leased(worker, 1))
+    claimant.settle("a", 7)
+    assert claimant.resolve(token="a") == ("past", set())
+    assert claimant.resolve(token="b") == ("none", set())
+
+
+def test_a_request_that_is_settled_may_be_delivered_again_when_it_is_requeued(
+    claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    claimant.resolve(("x", [one]))
+    worker.settle(settle(one, "dead", "http 500"))
+    worker.crawl.revive(one.id)
+    [again] = worker.lease()
+    assert claimant.prepare("a", again) == ("ok", ids(again), set())
+    claimant.settle("a")
+
+
+def test_what_is_prepared_can_be_settled_by_its_slot_alone(claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one)
+    assert worker.settle(settle(one)) == (1, [])
+    assert claimant.settle("a") == "ok"
+    assert worker.crawl.counts == {"discovered": 1, "delivered": 1, "stale": 1}

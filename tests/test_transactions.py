@@ -70,7 +70,20 @@ class Place:
         return keys
 
     def tokens(self, offset: int = 0) -> list[str]:
-        return [one.token for one in self.ledger.read(PARTITION, offset)[0]]
+        return [one.token for one in self.entries(offset)[0]]
+
+    def entries(self, offset: int) -> tuple[list[Entry], int]:
+        """What the ledger has from there on, and where it ends."""
+        found: list[Entry] = []
+        reader = self.ledger.read(PARTITION, offset)
+        try:
+            while True:
+                page, end, is_last = reader.next_page()
+                found += page
+                if is_last:
+                    return found, end
+        finally:
+            reader.close()
 
 
 @pytest.fixture
@@ -90,7 +103,7 @@ def test_records_and_the_ledgers_entry_are_committed_together(place: Place) -> N
     first = place.commit(owner, "one", place.record("a"), place.record("b"))
     second = place.commit(owner, "two", place.record("c"))
     assert place.committed() == ["a", "b", "c"]
-    entries, end = place.ledger.read(PARTITION, 0)
+    entries, end = place.entries(0)
     assert entries == [entry("one"), entry("two")]
     assert first is not None
     assert second is not None

@@ -45,7 +45,8 @@ class Connection:
     def __init__(self, raw: AbstractConnection, run_id: str):
         self._raw = raw
         self.run_id = run_id
-        """Of the server process: another one may have lost what this one acknowledged."""
+        """Of the server process and its data: after another one, or another master's time, what was acknowledged may be
+        gone."""
 
     async def call(self, *commands: Command) -> list[Any]:
         """The replies to `commands`, sent in one go; a command's error is its reply. Raises one of AWAY."""
@@ -116,7 +117,7 @@ class Servers:
         """A new connection to the server that holds `key`. Raises one of AWAY."""
         connection = Connection(await self._master_of(key), "")
         try:
-            replies = await connection.call(("INFO", "server"), ("ROLE",), *scripts.load())
+            replies = await connection.call(("INFO", "server"), ("ROLE",), ("INFO", "replication"), *scripts.load())
         except BaseException:
             await connection.close()
             raise
@@ -127,8 +128,9 @@ class Servers:
         if replies[1][0] != b"master":
             await connection.close()
             raise RedisError(f"{self.describe()}: a replica, not a master")
-        fields = dict(line.split(":", 1) for line in replies[0].decode().splitlines() if ":" in line)
-        connection.run_id = fields["run_id"]
+        told = (replies[0] + replies[2]).decode().splitlines()
+        fields = dict(line.split(":", 1) for line in told if ":" in line)
+        connection.run_id = fields["run_id"] + fields["master_replid"]
         return connection
 
     def describe(self) -> str:

@@ -20,7 +20,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.domains import domain_of
 from crawlers.frontier.retrying import retry_after, verdict_of
-from crawlers.frontier.sending import DEPARTURE, Departure
+from crawlers.frontier.sending import DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
 
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ class FleetDownloader(Downloader):
         while slot.queue and slot.unsent is None:
             if slot.delay:
                 request = slot.queue[0][0]
+                if not self._frontier.is_leased(request):
+                    slot.queue.popleft()[1].errback(NotLeased())
+                    continue
                 wait = self._start_at(slot, request) - monotonic()
                 if self._waits_for_departure(request):
                     wait -= LONGEST_WAY
@@ -130,7 +133,7 @@ class FleetDownloader(Downloader):
             self._frontier.take_early(self._to_here.median + self._to_connection.median)
             return self._start_at(slot, request)
 
-        return Departure(start_at, lambda: self._sent(slot, request))
+        return Departure(start_at, lambda: self._sent(slot, request), lambda: self._frontier.is_leased(request))
 
     def _waits_for_departure(self, request: Request) -> bool:
         handler = self.handlers._get_handler(urlparse_cached(request).scheme)
@@ -158,7 +161,8 @@ class FleetDownloader(Downloader):
             if lease is not None:
                 latency = request.meta.get("download_latency", monotonic() - started_at)
                 frontier.ended(lease, latency, verdict_of(result), retry_after(result, self._longest_wait))
-        await self._turns.come()
+        if self._delays:
+            await self._turns.come()
         return response
 
     def _sent(self, slot: FleetSlot, request: Request) -> None:

@@ -62,8 +62,8 @@ class Frontier:
         """Every lease whose end Redis has not confirmed, by id."""
         self.waiting: dict[bytes, tuple[Any, ...]] = {}
         """Settlements that wait for their children to be confirmed, by id."""
-        self.may_lease: Callable[[], bool] = lambda: True
-        """Whether what comes after (the sink) has room."""
+        self.may_lease: Callable[[int], bool] = lambda shard: True
+        """Whether what comes after (the sink) has room for requests of a shard."""
         self.free_places: Callable[[], int] = lambda: options.prefetch
         """How many requests could be started now; little more than that is leased."""
         self._taken, self._takes_per_second, self._paced_at = 0, 0.0, monotonic()
@@ -235,13 +235,16 @@ class Frontier:
         else:
             self._end(lease, ("settle", lease, int(lease.started), outcome, reason))
 
-    def hand_over(self, lease: Lease, on_done: Callable[[Lease], None]) -> None:
-        """Its records are to be committed with its settlement: `on_done(lease)` when Redis has all its children.
+    def hand_over(self, lease: Lease, on_done: Callable[[], None]) -> None:
+        """Its records are to be committed with its settlement: `on_done()` when Redis has all its children, or when the
+        lease is lost.
 
         From then on it is the caller's to settle; `take_back` undoes that, `forget` ends it.
         """
         lease.on_done = on_done
-        self._end(lease, ("done", lease))
+        self._end(lease, ("done", lease, int(lease.started)))
+        if lease.lost:
+            lease.done()
 
     def take_back(self, lease: Lease) -> None:
         """A lease that was handed over is to be settled here after all; nothing where it is lost."""
@@ -310,12 +313,12 @@ class Frontier:
     # --- What the sessions report
 
     def may_ask(self, session: Session) -> bool:
-        """Whether this session's shard may be asked for leases."""
-        return not self.draining and session.state in _ASKING and self.may_lease()
+        """Whether this session's shard may be asked for leases, or at least how the crawl is."""
+        return not self.draining and session.state in _ASKING
 
     def wanted(self, session: Session) -> int:
         """How many leases to ask this session's shard for."""
-        if not self.may_ask(session):
+        if not self.may_ask(session) or not self.may_lease(session.number):
             return 0
         target = min(self.options.prefetch, self.free_places() + max(_LEAST_AHEAD, round(self._pace() * _AHEAD)))
         room = target - len(self._ready)
@@ -360,12 +363,20 @@ class Frontier:
             del self.held[lease.id]
 
     def lose(self, id_: bytes) -> None:
-        """A lease is no longer this worker's."""
-        lease = self.held.pop(id_, None)
-        if lease is not None:
-            lease.lost = True
-            self.waiting.pop(id_, None)
-            metrics.LEASES_LOST.inc()
+        """The lease of that request is no longer this worker's."""
+        if (lease := self.held.get(id_)) is not None:
+            self.lost(lease)
+
+    def lost(self, lease: Lease) -> None:
+        """A lease is no longer this worker's; it may have another one of the same request."""
+        if lease.lost:
+            return
+        lease.lost = True
+        metrics.LEASES_LOST.inc()
+        if self.held.get(lease.id) is lease:
+            del self.held[lease.id]
+            self.waiting.pop(lease.id, None)
+        lease.done()
 
     def exchanged(self) -> None:
         """A round trip is over."""

@@ -50,12 +50,19 @@ class Lease:
     lost: bool = False
     """Redis gave it to somebody else: nothing of it counts any more."""
     settled: bool = False
-    on_done: Callable[[Lease], None] = lambda lease: None
-    """Called when Redis knows that the request was worked on, with all its children; see Frontier.hand_over."""
+    on_done: Callable[[], None] | None = None
+    """Called once Redis knows that the request was worked on, with all its children, or when the lease is lost; see
+    Frontier.hand_over."""
     unconfirmed: int = 0
     """Children whose write Redis has not confirmed."""
     children: list[Child] = field(default_factory=list)
     """Kept until the request is settled: a Redis that went back in time gets them again."""
+
+    def done(self) -> None:
+        """Call `on_done`, once."""
+        on_done, self.on_done = self.on_done, None
+        if on_done is not None:
+            on_done()
 
 
 @dataclass(slots=True, eq=False)

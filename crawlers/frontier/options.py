@@ -32,7 +32,7 @@ class FrontierOptions:
     wait_milliseconds: int = 1000
     drain_seconds: float = 25.0
     slots: int = 0
-    """Of each shard, for exactly once; 0 is at least once."""
+    """Partitions of the ledger, for exactly once; 0 is at least once."""
     crawl_pages: int = 0
     """Requests of a crawl at most, 0 is no limit; each of several shards takes its share."""
     batch: int = 400
@@ -60,7 +60,7 @@ class FrontierOptions:
             outcome_seconds=settings.getint("FRONTIER_OUTCOME_SECONDS"),
             wait_replicas=settings.getint("FRONTIER_WAIT_REPLICAS"),
             crawl_pages=settings.getint("FRONTIER_CRAWL_PAGES"),
-            slots=slots_per_shard(settings),
+            slots=settings.getint("KAFKA_SLOTS") if settings["KAFKA_DELIVERY"] == "exactly_once" else 0,
             drain_seconds=settings.getfloat("FRONTIER_DRAIN_SECONDS"),
         )
 
@@ -70,8 +70,6 @@ class FrontierOptions:
         return round(self.lease_seconds * 1000)
 
 
-def slots_per_shard(settings: Any) -> int:
-    """How many transactions a shard may have at once; 0 where delivery is not exactly once."""
-    if settings["KAFKA_DELIVERY"] != "exactly_once":
-        return 0
-    return max(1, settings.getint("KAFKA_SLOTS") // settings.getint("FRONTIER_SHARDS"))
+def slots_of(shard: int, shards: int, slots: int) -> range:
+    """The slots of exactly once, which are partitions of the ledger, that a shard has."""
+    return range(shard, slots, shards)

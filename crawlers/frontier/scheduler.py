@@ -17,6 +17,7 @@ from scrapy.http import Response
 from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.misc import load_object
 from scrapy.utils.request import RequestFingerprinter
+from twisted.python.failure import Failure
 
 from crawlers.budgets import budget_of, site_of
 from crawlers.exceptions import SeineError, UserError
@@ -34,6 +35,7 @@ from crawlers.frontier.options import FrontierOptions
 from crawlers.frontier.pushes import PushedUrls
 from crawlers.frontier.retrying import RetryPolicy, retry_after
 from crawlers.frontier.seeding import Seeding
+from crawlers.frontier.sending import NotLeased
 from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
 
 log = structlog.get_logger("seine.frontier")
 
@@ -79,6 +80,7 @@ class FrontierScheduler(BaseScheduler):
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._end: asyncio.Task[None] | None = None
         self._fingerprint_by(PROJECT)
 
     @classmethod
@@ -116,7 +118,6 @@ class FrontierScheduler(BaseScheduler):
         definition = await _definition_of_named(crawls, name, spider) or _definition(spider)
         depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
-        await _check_delivery(crawls, crawl, "exactly_once" if self._options.slots else "at_least_once")
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
         worker = self.frontier.worker
@@ -153,16 +154,19 @@ class FrontierScheduler(BaseScheduler):
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("frontier failed", exc_info=error)
-        self._fail(error)
+        self._fail("frontier_error")
 
-    def _fail(self, error: BaseException) -> None:
-        """This worker cannot go on."""
-        if self._is_running():
-            self._start(self._crawler.engine.close_spider_async(reason="frontier_error"))  # type: ignore[union-attr]
+    def _fail(self, reason: str) -> None:
+        """This worker cannot go on; one that has not begun yet ends as soon as it has."""
+        self._ending = reason
+        if self._is_running() and self._end is None:
+            # Not one of the tasks, which closing cancels.
+            self._end = asyncio.create_task(self._crawler.engine.close_spider_async(reason=reason))  # type: ignore[union-attr]
 
     async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""
         settings = self._crawler.settings
+        await self._check_delivery(crawl)
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
@@ -180,8 +184,14 @@ class FrontierScheduler(BaseScheduler):
         await self.frontier.open(connections)
         if self._options.slots:
             kind = load_object(settings["EXACTLY_ONCE"])
-            self._exactly_once = kind(self._crawler, self._servers, self.frontier, self._fail)
+            self._exactly_once = kind(self._crawler, self._servers, self.frontier, lambda: self._fail("delivery_error"))
             self._exactly_once.open()
+
+    async def _check_delivery(self, crawl: str) -> None:
+        """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
+        ours = "exactly_once" if self._options.slots else "at_least_once"
+        if (first := await self.control.ask(lambda crawls: crawls.delivery(crawl, ours))) != ours:
+            raise UserError(f"crawl {crawl} delivers {first.replace('_', ' ')}: set KAFKA_DELIVERY={first}")
 
     def _fingerprint_by(self, formula: str) -> None:
         """Requests are known for the same by this formula from now on."""
@@ -209,6 +219,8 @@ class FrontierScheduler(BaseScheduler):
         for task in self._tasks:
             task.cancel()
         if self._ending == "start_error":
+            if self._exactly_once is not None:
+                await self._exactly_once.close(0)
             return
         if self._exactly_once is not None and not await self._exactly_once.close(self._options.drain_seconds):
             log.error("left without Kafka: what is not committed returns by itself")
@@ -255,8 +267,7 @@ class FrontierScheduler(BaseScheduler):
             await self._seeding.run(self.frontier)
         except Exception:
             log.exception("seeding failed")
-            assert self._crawler.engine is not None
-            await self._crawler.engine.close_spider_async(reason="start_error")
+            self._fail("seeding_error")
 
     async def _take_pushed(self) -> None:
         """Pushed URLs become seeds; they leave their list when the frontier has them."""
@@ -323,8 +334,8 @@ class FrontierScheduler(BaseScheduler):
         if self._ending not in (None, "finished"):
             raise CloseSpider(self._ending)
 
-    def _may_lease(self) -> bool:
-        return self._load.has_room() and (self._exactly_once is None or self._exactly_once.may_lease())
+    def _may_lease(self, shard: int) -> bool:
+        return self._load.has_room() and (self._exactly_once is None or self._exactly_once.may_lease(shard))
 
     def _free_places(self) -> int:
         downloader = self._crawler.engine.downloader  # type: ignore[union-attr]
@@ -424,6 +435,11 @@ class FrontierScheduler(BaseScheduler):
         """That long a request takes from here to where it can be sent, lately."""
         self.frontier.early = min(seconds, LONGEST_WAY)
 
+    def is_leased(self, request: Request) -> bool:
+        """Whether `request` may be sent: it is this worker's, for all it knows, or none of the frontier's."""
+        lease = self._leases.get(request)
+        return lease is None or (not lease.lost and self.frontier.is_alive)
+
     def began(self, request: Request) -> None:
         """A request of a domain with a delay was sent."""
         if (lease := self._leases.get(request)) is not None:
@@ -454,6 +470,8 @@ class FrontierScheduler(BaseScheduler):
         lease = self._leases.get(request)
         if lease is None or lease.settled:
             return None
+        if isinstance(result, Failure) and result.check(NotLeased):
+            return "not leased"
         reason = self._policy.reason(result, request)
         most = request.meta.get("max_retry_times")
         allowed = self._options.most_attempts if most is None else int(most) + 1
@@ -487,12 +505,6 @@ async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Def
     if unknown:
         raise UserError(f"crawl {name} is of sites that are unknown here: {', '.join(sorted(unknown))}")
     return definition
-
-
-async def _check_delivery(crawls: Crawls, crawl: str, delivery: str) -> None:
-    """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
-    if (first := await crawls.delivery(crawl, delivery)) != delivery:
-        raise UserError(f"crawl {crawl} delivers {first.replace('_', ' ')}: set KAFKA_DELIVERY={first}")
 
 
 def _definition(spider: Spider) -> Definition:

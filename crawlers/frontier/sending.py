@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 from scrapy.utils.asyncio import call_later
 from twisted.internet.defer import Deferred
-from twisted.web.client import HTTPConnectionPool
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool, ResponseNeverReceived
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +26,20 @@ DEPARTURE: ContextVar[Departure | None] = ContextVar("departure", default=None)
 """Of the request that is being downloaded, where its domain has a delay."""
 
 
+class NotLeased(Exception):
+    """The request went to another worker while it waited for its moment: it is not sent."""
+
+
 class Departure:
-    """`start_at` tells when the request may be sent at the earliest, `left` is called once it was sent.
+    """`start_at` tells when the request may be sent at the earliest, `left` is called once it was sent, and `may_leave`
+    says in that moment whether it is still this worker's.
 
     Times are of the monotonic clock, in seconds.
     """
 
-    def __init__(self, start_at: Callable[[], float], left: Callable[[], None]):
+    def __init__(self, start_at: Callable[[], float], left: Callable[[], None], may_leave: Callable[[], bool]):
         self._start_at = start_at
+        self._may_leave = may_leave
         self._left = left
         self.held = 0.0
         """Seconds that it waited with its connection."""
@@ -45,6 +53,13 @@ class Departure:
 
         def leave() -> None:
             self.held = wait
+            if protocol.state != "QUIESCENT":  # the server has closed it meanwhile
+                waiting.errback(ResponseNeverReceived([Failure(ConnectionLost())]))
+                return
+            if not self._may_leave():
+                protocol.abort()
+                waiting.errback(NotLeased())
+                return
             _at_next_write(protocol, self._left)
             waiting.callback(connection)
             _write_now(protocol)

@@ -23,6 +23,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from crawlers import metrics
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.leases import Child, Lease
+from crawlers.frontier.options import slots_of
 from crawlers.frontier.plans import Plans
 from crawlers.frontier.scripts import Command, run
 
@@ -41,6 +42,8 @@ _OF_THE_BATCH = re.compile(r"^POISON |(?<!@)user_script:\d+: ")
 right that is missing, of a server that forgot the scripts) says nothing about the batch, which is kept."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.01, 0.25
 """Seconds between two calls for leases that found nothing."""
+_LOOK = 1.0
+"""Seconds between two looks at the crawl while nothing is leased."""
 _LONGEST_BACKOFF = 1.0
 _GO_ON = 4
 """Leases that are asked for per domain that is gone on with, where there is no room for others."""
@@ -68,6 +71,7 @@ class Session:
         self._crawl = frontier.keys.crawl(number, frontier.crawl)
         self._share = -(-self._options.crawl_pages // frontier.keys.shards)
         self._settings = msgpack.packb(_script_settings(self._options))
+        self._slots = " ".join(map(str, slots_of(number, frontier.keys.shards, self._options.slots)))
         self._settling: list[tuple[Any, ...]] = []
         self._enqueuing: list[Child] = []
         self._enqueuing_counts: tuple[int, dict[str, int]] = (0, {})
@@ -76,7 +80,7 @@ class Session:
         self._session = 0
         """How many connections there were."""
         self._event = asyncio.Event()
-        self._last_exchange = self._lease_at = 0.0
+        self._last_exchange = self._lease_at = self._look_at = 0.0
         self._poll = _SHORTEST_POLL
         self._plans = Plans(self._options.look_ahead / 1000)
         self._trouble: str | None = None
@@ -201,6 +205,7 @@ class Session:
         now = monotonic()
         reasons = [self.beaten_at + self._options.lease_seconds / 3]
         if self._frontier.may_ask(self):
+            reasons.append(self._look_at)
             reasons.append(self._plans.next())
             if self._frontier.wanted(self) > 0:
                 reasons.append(self._lease_at)
@@ -229,7 +234,8 @@ class Session:
         may_ask = self._frontier.may_ask(self) and (self._is_safe or not waits)
         want = self._frontier.wanted(self) if may_ask else 0
         go_on = self._plans.take(monotonic()) if may_ask else []
-        if go_on or (want > 0 and (commands or monotonic() >= self._lease_at)):
+        is_due = monotonic() >= (self._lease_at if want > 0 else self._look_at)
+        if go_on or (want > 0 and commands) or (may_ask and is_due):
             token = secrets.token_bytes(8)
             command = self._lease_command(token, max(want, _GO_ON * len(go_on)), go_on)
             ask(command, lambda reply: self._leased(token, reply))
@@ -305,7 +311,7 @@ class Session:
         metrics.LEASES_STALE.inc(stale)
         for operation in self._settling:
             if operation[0] == "done":
-                operation[1].on_done(operation[1])
+                operation[1].done()
             elif operation[0] in _ENDINGS:
                 self._frontier.forget(operation[1])
         self._settling = []
@@ -323,8 +329,7 @@ class Session:
         log.error("operation refused by Redis", operation=operation[0])
         if operation[0] not in _ENDINGS or operation[3:] == _REFUSED:
             return []
-        started = 1 if operation[0] == "done" else operation[2]
-        return [("settle", operation[1], started, *_REFUSED)]
+        return [("settle", operation[1], operation[2], *_REFUSED)]
 
     # --- New requests
 
@@ -389,17 +394,18 @@ class Session:
             options.delay,
             options.concurrency,
             self._session,
-            options.slots,
+            self._slots,
             *go_on,
         )
 
     def _leased(self, token: bytes, reply: Any) -> None:
         if self._is_refused(reply, "lease"):
-            self._lease_at = monotonic() + _LONGEST_POLL
+            self._lease_at = self._look_at = monotonic() + _LONGEST_POLL
             return
         state, self.open, self.version, due, rows = msgpack.unpackb(reply, raw=True)
         self.state = state.decode()
         now = monotonic()
+        self._look_at = now + _LOOK
         for id_, wait, delay, attempts, domain, data in rows:
             lease = Lease(id_, token, self.number, domain.decode(), now + wait / 1000, delay / 1000, attempts, data)
             self._plans.add(lease)

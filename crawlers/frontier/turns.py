@@ -1,7 +1,7 @@
 """Keeps the rounds of the event loop short: one page is worked on in each, however many arrived at once.
 
 A busy worker would else parse all that arrived before it looks at its timers again, and be late with what was to start
-meanwhile: with requests to domains that have a delay, with its heartbeat.
+meanwhile with requests to domains that have a delay.
 """
 
 from __future__ import annotations

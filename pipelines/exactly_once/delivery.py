@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import secrets
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from crawlers.exceptions import StartupError
+from crawlers.frontier.connection import AWAY
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
 from pipelines.exactly_once.ledger import Ledger
@@ -37,31 +38,34 @@ _SWEEPERS = 8
 
 
 class ExactlyOnce:
-    """Of one crawl that a worker works on."""
+    """Of one crawl that a worker works on. `failed` is called when it cannot go on."""
 
-    def __init__(self, crawler: Crawler, servers: Servers, frontier: Frontier, failed: Callable[[Exception], None]):
+    def __init__(self, crawler: Crawler, servers: Servers, frontier: Frontier, failed: Callable[[], None]):
         self._settings = crawler.settings
         self._servers = servers
         self._frontier = frontier
         self._failed = failed
-        self._shards = frontier.keys.shards
         self._ledger = Ledger(crawler.settings)
-        load, letters = SinkLoad.of(crawler), DeadLetters.of(crawler)
-        shards = range(self._shards)
-        self._queues = [ShardQueue(crawler, frontier, shard, load, letters) for shard in shards]
-        self._machines = [self._machine(shard, self._queues[shard]) for shard in shards]
         self._deadline = float("inf")
+        self._is_closed = False
+        load, letters = SinkLoad.of(crawler), DeadLetters.of(crawler)
+        self._shards = range(frontier.keys.shards)
+        self._queues = [ShardQueue(crawler, frontier, shard, load, letters) for shard in self._shards]
         self._tasks: list[asyncio.Task[None]] = []
+        self._helpers: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
         """Claim slots, and begin to commit."""
-        for shard, machine in enumerate(self._machines):
-            self._tasks.append(asyncio.create_task(self._run(machine), name=f"slot of shard {shard}"))
-        self._sweeper = asyncio.create_task(self._sweep())
+        for shard, queue in enumerate(self._queues):
+            slots = Slots(self._servers, self._frontier, shard)
+            machine = SlotMachine(slots, self._ledger, self._open_transactions, self._is_given_up, owner=queue)
+            self._tasks.append(asyncio.create_task(self._run(machine, slots)))
+            self._helpers.append(asyncio.create_task(self._sweep(shard)))
+        self._helpers.append(asyncio.create_task(self._wake_after_restarts()))
 
-    def may_lease(self) -> bool:
+    def may_lease(self, shard: int) -> bool:
         """Whether what is fetched could be committed: another worker with a slot serves requests better."""
-        return all(queue.has_slot for queue in self._queues)
+        return self._queues[shard].has_slot
 
     def deliver(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
         """Commit `records` together with the settlement of `lease`."""
@@ -74,53 +78,82 @@ class ExactlyOnce:
             queue.drain(self._deadline)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds + _SWEEP)
-        self._sweeper.cancel()
-        for task in self._tasks:
+        self._is_closed = True
+        for task in (*self._tasks, *self._helpers):
             task.cancel()
-        await asyncio.gather(*self._tasks, self._sweeper, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._helpers, return_exceptions=True)
+        is_all = not any(queue.in_flight for queue in self._queues)
         for queue in self._queues:
             queue.give_up()
-        return not any(queue.in_flight for queue in self._queues)
+        return is_all
 
-    def _machine(self, shard: int, queue: ShardQueue | None = None) -> SlotMachine:
-        """Without a queue, one that resolves a slot that was left."""
+    def _is_given_up(self) -> bool:
+        return self._is_closed or monotonic() > self._deadline
 
-        def partition_of(slot: int) -> int:
-            return slot * self._shards + shard
+    def _open_transactions(self, slot: int) -> Transactions:
+        name = f"{self._frontier.keys.namespace}-{self._ledger.topic}-{slot}"
+        return Transactions(self._settings, name, self._is_given_up)
 
-        def open_transactions(slot: int) -> Transactions:
-            name = f"{self._frontier.keys.namespace}-{self._ledger.topic}-{partition_of(slot)}"
-            return Transactions(self._settings, name, lambda: monotonic() > self._deadline)
-
-        slots = Slots(self._servers, self._frontier, shard)
-        return SlotMachine(slots, self._ledger, open_transactions, partition_of, queue)
-
-    async def _run(self, machine: SlotMachine) -> None:
+    async def _run(self, machine: SlotMachine, slots: Slots) -> None:
         try:
             await machine.run()
-        except Exception as error:
+        except Exception:
             log.exception("slot machine failed")
-            self._failed(error)
+            self._failed()
         else:
             if machine.trouble is not None:
-                self._failed(machine.trouble)
+                self._failed()
+        finally:
+            await slots.close()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, shard: int) -> None:
+        """Resolve what other workers left in the middle."""
+        slots = Slots(self._servers, self._frontier, shard)
+        try:
+            while True:
+                left = await self._left(slots)
+                machines = [
+                    SlotMachine(slots, self._ledger, self._open_transactions, self._is_given_up, left=one)
+                    for one in left
+                ]
+                for ended in await asyncio.gather(*(machine.run() for machine in machines), return_exceptions=True):
+                    if isinstance(ended, Exception):
+                        log.error("slot cannot be resolved", error=str(ended))
+                if not left:
+                    await asyncio.sleep(_SWEEP)
+        finally:
+            await slots.close()
+
+    @staticmethod
+    async def _left(slots: Slots) -> list[tuple[int, str]]:
+        """(slot, claim) of each slot that was left, and is claimed now."""
+        found: list[tuple[int, str]] = []
+        try:
+            while len(found) < _SWEEPERS:
+                claim = secrets.token_hex(16)
+                if (slot := await slots.claim(claim, only_left=True)) is None:
+                    break
+                found.append((slot, claim))
+        except AWAY:
+            pass
+        return found
+
+    async def _wake_after_restarts(self) -> None:
+        """After another Redis every slot is to be compared with its ledger, and nobody leases until then."""
         while True:
-            sweepers = [self._machine(shard) for shard in range(self._shards) for _ in range(_SWEEPERS)]
-            with contextlib.suppress(Exception):
-                await asyncio.gather(*(self._run(sweeper) for sweeper in sweepers))
-            if not any(sweeper.has_swept for sweeper in sweepers):
-                await asyncio.sleep(_SWEEP)
+            await self._frontier.restart_after(self._frontier.restarts)
+            for queue in self._queues:
+                queue.wake()
 
 
-def check_slots(settings: object) -> None:
+def check_slots(settings: Any) -> None:
     """Raises StartupError where exactly once cannot be: no frontier, no Kafka, a ledger that does not fit. Blocks."""
-    if not settings.get("FRONTIER_ENABLED"):  # type: ignore[attr-defined]
+    if not settings.get("FRONTIER_ENABLED"):
         raise StartupError("KAFKA_DELIVERY=exactly_once needs a frontier: set REDIS_URL")
-    if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):  # type: ignore[attr-defined]
+    if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
         raise StartupError("KAFKA_DELIVERY=exactly_once needs Kafka: set KAFKA_BOOTSTRAP_SERVERS")
-    there, asked = Ledger(settings).partitions(), settings.getint("KAFKA_SLOTS")  # type: ignore[attr-defined]
+    there, asked, topic = Ledger(settings).partitions(), settings.getint("KAFKA_SLOTS"), settings["KAFKA_TOPIC_LEDGER"]
     if there != asked:
-        topic = settings["KAFKA_TOPIC_LEDGER"]  # type: ignore[index]
         raise StartupError(f"{topic} has {there} partitions and KAFKA_SLOTS is {asked}: set KAFKA_SLOTS={there}")
+    if asked < settings.getint("FRONTIER_SHARDS"):
+        raise StartupError(f"KAFKA_SLOTS={asked}: expected FRONTIER_SHARDS times the number of workers")

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _TIMEOUT = 10.0
-_LONGEST_READ = 60.0
+_LONGEST_SILENCE = 60.0
 """Seconds without an entry until a read is given up: an open transaction holds its readers back that long at most."""
+_PAGE = 500
+"""Entries that are resolved at once."""
 
 
 class LedgerBehind(StartupError):
@@ -64,52 +66,70 @@ class Ledger:
         """The value of its record."""
         return _encode(entry)
 
-    def read(self, partition: int, offset: int, is_over: Callable[[], bool] = lambda: False) -> tuple[list[Entry], int]:
-        """(entries from `offset` on, the offset after them), to the end as uncommitted readers see it: what is being
-        committed is waited for.
-
-        Raises KafkaException, also when `is_over`, and LedgerBehind.
-        """
+    def read(self, partition: int, offset: int) -> LedgerReader:
+        """A reader of the entries from `offset` on. Raises KafkaException, and LedgerBehind."""
         place = TopicPartition(self.topic, partition)
         admin = AdminClient(self._config, logger=logging.getLogger("seine.librdkafka"))
         latest = {place: OffsetSpec.latest()}
-        ends = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT)
-        end = ends[place].result().offset
+        try:
+            ends = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT)
+            end = ends[place].result().offset
+        finally:
+            del admin  # here, in its own thread: an exception would keep it
         if offset > end:
             raise LedgerBehind(f"{self.topic}/{partition} ends at {end}, and Redis has seen it up to {offset}")
-        if offset == end:
-            return [], end
-        consumer = Consumer(
-            {
-                **self._config,
-                "group.id": "seine-ledger",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-            },
-            logger=logging.getLogger("seine.librdkafka"),
-        )
-        consumer.assign([TopicPartition(self.topic, partition, offset)])
-        try:
-            return self._read_to(consumer, end, is_over)
-        finally:
-            consumer.close()
+        return LedgerReader(self._config, TopicPartition(self.topic, partition, offset), end)
 
-    def _read_to(self, consumer: Consumer, end: int, is_over: Callable[[], bool]) -> tuple[list[Entry], int]:
+
+class LedgerReader:
+    """Reads to the end as uncommitted readers see it: what is being committed is waited for. Its calls block."""
+
+    def __init__(self, config: dict[str, Any], place: TopicPartition, end: int):
+        self._place = place
+        self._end = end
+        self._consumer: Consumer | None = None
+        if place.offset < end:
+            self._consumer = Consumer(
+                {
+                    **config,
+                    "group.id": "seine-ledger",
+                    "enable.auto.commit": False,
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "earliest",
+                    "fetch.wait.max.ms": 50,
+                },
+                logger=logging.getLogger("seine.librdkafka"),
+            )
+            self._consumer.assign([place])
+
+    def next_page(self, is_over: Callable[[], bool] = lambda: False) -> tuple[list[Entry], int, bool]:
+        """(entries, offset after them, whether they are the last). Raises KafkaException, also when `is_over`."""
         entries: list[Entry] = []
-        deadline = time.monotonic() + _LONGEST_READ
+        offset = self._place.offset
+        if self._consumer is None:
+            return entries, offset, True
+        deadline = time.monotonic() + _LONGEST_SILENCE
         while time.monotonic() < deadline and not is_over():
-            message = consumer.poll(0.5)
+            message = self._consumer.poll(0.5)
             if message is None:
                 continue
             error = message.error()
             if error is None:
                 entries.append(_decode(message.value() or b""))
+                offset = self._place.offset = (message.offset() or 0) + 1
+                if len(entries) >= _PAGE:
+                    return entries, offset, False
+                deadline = time.monotonic() + _LONGEST_SILENCE
             elif error.code() == KafkaError._PARTITION_EOF:
-                if (message.offset() or 0) >= end:
-                    return entries, message.offset() or 0
+                if (message.offset() or 0) >= self._end:
+                    return entries, message.offset() or 0, True
             elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
                 raise KafkaException(error)
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{self.topic} cannot be read to its end"))
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the ledger cannot be read to its end"))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None

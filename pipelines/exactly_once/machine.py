@@ -10,6 +10,7 @@ Each state is a method that returns the next one. docs/exactly-once.md says why 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from dataclasses import dataclass, field
 from time import monotonic
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from crawlers.frontier.leases import Lease
-    from pipelines.exactly_once.ledger import Ledger
+    from pipelines.exactly_once.ledger import Ledger, LedgerReader
     from pipelines.exactly_once.slots import Held, Prepared, Slots
 
     State = Callable[[], Awaitable["State | None"]]
@@ -64,8 +65,8 @@ class Batch:
 
 
 class SlotMachine:
-    """Holds a slot, and commits what `next_batch` gives. Without `next_batch` it resolves one slot that another worker
-    left in the middle, and ends.
+    """Holds a slot, and commits what its owner gives: a ShardQueue. Without one it resolves the slot that it is `left`,
+    (slot, claim), and ends.
     """
 
     def __init__(
@@ -73,39 +74,39 @@ class SlotMachine:
         slots: Slots,
         ledger: Ledger,
         open_transactions: Callable[[int], Transactions],
-        partition_of: Callable[[int], int],
+        is_given_up: Callable[[], bool],
         owner: Any = None,
+        left: tuple[int, str] | None = None,
     ):
         self._slots = slots
         self._ledger = ledger
         self._open_transactions = open_transactions
-        self._partition_of = partition_of
+        self._is_given_up = is_given_up
         self._owner = owner
-        """Is told what became of requests, and gives them: see ExactlyOnce's ShardQueue."""
-        self._claim = secrets.token_hex(16)
-        self._slot = -1
+        self._slot, self._claim = left or (-1, secrets.token_hex(16))
+        self._keeper: asyncio.Task[None] | None = None
+        """Keeps the claim alive until the slot is resolved."""
+        self._reader: LedgerReader | None = None
         self._transactions: Transactions | None = None
         self._held: Held | None = None
-        self._entries: list[Entry] = []
-        self._end = 0
+        self._page: tuple[list[Entry], int, bool] = ([], 0, True)
+        self._is_committed = False
+        """Whether the ledger has the batch in memory."""
         self._offset: int | None = None
         self._batch: Batch | None = None
         """In memory, until it is settled: a new owner of the slot would have to fetch it again."""
         self._is_away = False
-        self.has_swept = False
-        """Whether it has resolved a slot that another worker left."""
         self.trouble: Exception | None = None
         """What ended the machine for good."""
 
     async def run(self) -> None:
         """Until the owner has nothing more, or, without one, the slot that was left is resolved."""
-        state: State | None = self._claiming
+        state: State | None = self._claiming if self._owner is not None else self._opening
         try:
             while state is not None:
                 state = await self._step(state)
         finally:
-            await self._close_transactions()
-            await self._slots.close()
+            await self._let_go()
 
     async def _step(self, state: State) -> State | None:
         try:
@@ -126,12 +127,12 @@ class SlotMachine:
     async def _again(self, what: str, why: str) -> State | None:
         """Whatever is in doubt is resolved by the first steps."""
         metrics.TRANSACTIONS.labels("doubtful").inc()
-        if self._owner is None or self._owner.is_given_up():
+        if self._owner is None or self._is_given_up():
             return None
         if not self._is_away:
             self._is_away = True
             log.warning("transactions wait", away=what, slot=self._slot, error=why)
-        await self._close_transactions()
+        await self._let_go()
         await asyncio.sleep(_PAUSE)
         return self._claiming
 
@@ -139,23 +140,20 @@ class SlotMachine:
 
     async def _claiming(self) -> State | None:
         """A slot, its own where it still has one."""
-        slot = await self._slots.claim(self._claim, only_left=self._owner is None)
+        slot = await self._slots.claim(self._claim)
+        self._owner.has_slot = slot is not None
         if slot is None:
-            if self._owner is None:
-                return None
             if self._owner.is_over():
-                return self._leaving
-            self._owner.wants_slot(True)
+                return None
             await asyncio.sleep(_PAUSE)
             return self._claiming
-        if self._owner is not None:
-            self._owner.wants_slot(False)
         self._slot = slot
         return self._opening
 
     async def _opening(self) -> State:
         """Fence whoever had the slot before; only then look at what it left."""
-        await self._close_transactions()
+        await self._let_go()
+        self._keeper = asyncio.create_task(self._keep_claim())
         self._transactions = await asyncio.to_thread(self._open_transactions, self._slot)
         started = monotonic()
         await asyncio.to_thread(self._transactions.open)
@@ -165,24 +163,30 @@ class SlotMachine:
     async def _looking(self) -> State:
         """Is the claim still ours, after a fencing that took its time?"""
         self._held = await self._slots.look(self._slot, self._claim)
-        return self._reading if self._held is not None else self._start_over()
+        if self._held is None:
+            return self._start_over()
+        await self._close_reader()
+        self._is_committed = False
+        self._reader = await asyncio.to_thread(self._ledger.read, self._slot, self._held.offset)
+        return self._reading
 
     async def _reading(self) -> State:
-        """What was committed under the slot since Redis last knew."""
-        assert self._held is not None
-        partition = self._partition_of(self._slot)
-        is_over = self._owner.is_given_up if self._owner is not None else lambda: False
-        self._entries, self._end = await asyncio.to_thread(self._ledger.read, partition, self._held.offset, is_over)
+        """What was committed under the slot since Redis last knew, a page of it."""
+        assert self._reader is not None
+        self._page = await asyncio.to_thread(self._reader.next_page, self._is_given_up)
         return self._resolving
 
     async def _resolving(self) -> State | None:
         """Settle, keep or give back the batch that was prepared."""
         assert self._held is not None
         batch, held = self._batch, self._held
-        token = held.token.decode()
-        is_ours = batch is not None and batch.token == token
+        token, in_memory = held.token.decode(), batch.token if batch is not None else ""
+        is_ours = bool(token) and in_memory == token
         new_token = secrets.token_hex(16) if is_ours else ""
-        what, ids = await self._slots.resolve(self._slot, self._claim, held, self._end, self._entries, new_token)
+        what, ids = await self._slots.resolve(self._slot, self._claim, held, self._page, new_token, in_memory)
+        self._is_committed |= any(entry.token == in_memory for entry in self._page[0])
+        if what == "more":
+            return self._reading
         if what == "lost":
             return self._start_over()
         if what == "again":
@@ -190,12 +194,12 @@ class SlotMachine:
         if token:
             log.info("batch resolved", slot=self._slot, what=what, left_by="this worker" if is_ours else "another")
             metrics.TRANSACTIONS.labels(f"resolved {what}").inc()
+        await self._stop_keeper()
         if self._owner is None:
-            self.has_swept = True
             return self._leaving
         if batch is None:
             return self._ready
-        return self._resolved(batch, what if is_ours else "none", ids, new_token)
+        return self._resolved(batch, what if is_ours or what == "past" else "none", ids, new_token)
 
     def _resolved(self, batch: Batch, what: str, ids: set[bytes], new_token: str) -> State:
         """What the ledger and Redis say of the batch in memory."""
@@ -204,9 +208,9 @@ class SlotMachine:
             batch.token = new_token
             return self._preparing
         self._batch = None
-        if what == "settled":
+        if what in ("settled", "past"):
             self._owner.settled(batch)
-        elif any(entry.token == batch.token for entry in self._entries):
+        elif self._is_committed:
             self._owner.committed(batch)  # and Redis, another one, does not know of the batch
         else:
             self._owner.give_back(batch)
@@ -224,8 +228,10 @@ class SlotMachine:
             return self._preparing
         if self._owner.is_over():
             return self._leaving
-        self._held = await self._slots.look(self._slot, self._claim)
-        return self._ready if self._held is not None else self._start_over()
+        held, self._held = self._held, await self._slots.look(self._slot, self._claim)
+        if self._held is None:
+            return self._start_over()
+        return self._ready if self._held.run_id == held.run_id else self._claiming  # else: another Redis
 
     async def _preparing(self) -> State:
         """From here on the requests are the slot's."""
@@ -266,10 +272,10 @@ class SlotMachine:
         )
         ledger = Record(self._ledger.topic, str(self._slot).encode(), self._ledger.encoded(entry), [])
         records = [record for one in batch.requests.values() for record in one.records]
-        partition, started = self._partition_of(self._slot), monotonic()
+        started = monotonic()
         try:
             self._offset = await asyncio.to_thread(
-                self._transactions.commit, records, ledger, partition, one_by_one=batch.one_by_one
+                self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
             )
         except Refused as error:
             return await self._refused(batch, records, error)
@@ -297,8 +303,7 @@ class SlotMachine:
 
     async def _leaving(self) -> None:
         """The next owner need not wait."""
-        if self._slot >= 0:
-            await self._slots.leave(self._slot, self._claim)
+        await self._slots.leave(self._slot, self._claim)
 
     # ---
 
@@ -313,7 +318,28 @@ class SlotMachine:
         """The requests that are not among `ids` leave the batch."""
         return [batch.requests.pop(id_) for id_ in set(batch.requests) - ids]
 
-    async def _close_transactions(self) -> None:
+    async def _keep_claim(self) -> None:
+        while True:
+            await asyncio.sleep(self._slots.renewal)
+            with contextlib.suppress(*AWAY):
+                await self._slots.look(self._slot, self._claim)
+
+    async def _stop_keeper(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+
+    async def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await asyncio.to_thread(reader.close)
+
+    async def _let_go(self) -> None:
+        """Of Kafka, and of whatever still runs."""
+        await self._stop_keeper()
+        await self._close_reader()
         transactions, self._transactions = self._transactions, None
         if transactions is not None:
             await asyncio.to_thread(transactions.close)

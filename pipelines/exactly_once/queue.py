@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.exactly_once")
 
+PROCESS = 40
+"""Characters of a run id that name the server process; the others name its data, and may change while it runs."""
 _MOST = 200
 """Requests of one transaction."""
 
@@ -48,18 +50,23 @@ class ShardQueue:
         self._event = asyncio.Event()
         self._is_draining = False
         self._deadline = float("inf")
-        self.has_slot = False
+        self._shard = shard
+        self._has_slot = self._is_told = False
+        self._is_given_up = False
 
     # --- Its worker
 
     def add(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
         """A request has ended: commit it when Redis has all its children."""
+        if lease.lost:
+            self._frontier.forget(lease)
+            return
         one = Ended(lease, outcome, reason, records)
         tracked = contextlib.ExitStack()
         for record in records:
             tracked.enter_context(self._load.track(len(record.value)))
         self._tracked[lease] = tracked
-        self._frontier.hand_over(lease, lambda _: self._come(one))
+        self._frontier.hand_over(lease, lambda: self._come(one))
 
     def drain(self, deadline: float) -> None:
         """There will be no more; what is not committed by `deadline` (monotonic) is given back."""
@@ -68,9 +75,9 @@ class ShardQueue:
 
     def give_up(self) -> None:
         """What is not prepared returns to the frontier; what is, whoever has the slot next resolves."""
+        self._is_given_up = True
         for one in self._waiting:
-            self._release(one.lease)
-            self._frontier.take_back(one.lease)
+            self._return(one)
         self._waiting.clear()
 
     @property
@@ -78,25 +85,41 @@ class ShardQueue:
         """Requests that are not settled."""
         return len(self._tracked)
 
-    def _come(self, one: Ended) -> None:
-        self._waiting.append(one)
+    def wake(self) -> None:
+        """Its machine is to look at Redis."""
         self._event.set()
+
+    def _come(self, one: Ended) -> None:
+        if self._is_given_up:
+            self._return(one)
+        else:
+            self._waiting.append(one)
+            self._event.set()
+
+    def _return(self, one: Ended) -> None:
+        self._release(one.lease)
+        self._frontier.take_back(one.lease)
+        if not one.lease.lost:
+            self._frontier.release(one.lease)
 
     # --- Its machine
 
-    def wants_slot(self, wants: bool) -> None:
-        """Whether the machine has found no free slot."""
-        if wants and self.has_slot:
-            log.error("no free slot: leasing pauses; KAFKA_TOPIC_LEDGER has too few partitions for the workers")
-        self.has_slot = not wants
+    @property
+    def has_slot(self) -> bool:
+        """Whether the machine has a slot: without one, another worker serves requests better."""
+        return self._has_slot
+
+    @has_slot.setter
+    def has_slot(self, has: bool) -> None:
+        if has != self._has_slot or not self._is_told:
+            (log.info if has else log.warning)(
+                "slot claimed" if has else "no free slot: leasing pauses", shard=self._shard
+            )
+        self._has_slot, self._is_told = has, True
 
     def is_over(self) -> bool:
         """Whether there is nothing to commit and will not be."""
-        return self._is_draining and (not self._tracked or self.is_given_up())
-
-    def is_given_up(self) -> bool:
-        """Whether the worker waits no longer."""
-        return monotonic() > self._deadline
+        return self._is_draining and (not self._tracked or monotonic() > self._deadline)
 
     async def next_requests(self, run_id: str, seconds: float) -> list[Ended]:
         """What is to be committed together; nothing after `seconds` without any.
@@ -110,7 +133,7 @@ class ShardQueue:
                 await asyncio.wait_for(self._event.wait(), 0.0 if self.is_over() else seconds)
         if self._waiting and len(self._waiting) < _MOST and not self._is_draining:
             await asyncio.sleep(self._linger)
-        if self._waiting and self._session.run_id != run_id:
+        if self._waiting and self._session.run_id[:PROCESS] != run_id[:PROCESS]:
             await asyncio.sleep(self._linger)
             return []
         return self._take()
@@ -144,7 +167,7 @@ class ShardQueue:
                 self._frontier.settle(one.lease, one.outcome, one.reason)
 
     def give_back(self, batch: Batch) -> None:
-        """Not committed, for certain: they are next again."""
+        """Not committed under this slot: they are prepared anew, where they are still this worker's."""
         self._waiting.extendleft(reversed(batch.requests.values()))
         self._event.set()
 
@@ -152,7 +175,7 @@ class ShardQueue:
         """They are no longer this worker's; their records are not produced."""
         for one in requests:
             self._release(one.lease)
-            self._frontier.lose(one.lease.id)
+            self._frontier.lost(one.lease)
 
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
         """A dead letter takes the place of a record that Kafka refuses."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
+from crawlers.frontier.options import slots_of
 from crawlers.frontier.scripts import run
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ class Slots:
 
     def __init__(self, servers: Servers, frontier: Frontier, shard: int):
         self._servers = servers
+        self._lock = asyncio.Lock()
+        numbers = slots_of(shard, frontier.keys.shards, frontier.options.slots)
+        self._numbers = " ".join(map(str, numbers))
         self._options = frontier.options
         self._worker = frontier.worker
         self._root = frontier.keys.shard(shard)
@@ -51,7 +56,7 @@ class Slots:
 
     async def claim(self, claim: str, *, only_left: bool = False) -> int | None:
         """The slot that is `claim`'s now; None where none is free or, with `only_left`, none was left in the middle."""
-        slot = await self._run("slot_claim", claim, self._ttl, self._options.slots, int(only_left))
+        slot = await self._run("slot_claim", claim, self._ttl, self._numbers, int(only_left))
         return None if slot < 0 else int(slot)
 
     async def look(self, slot: int, claim: str) -> Held | None:
@@ -64,7 +69,7 @@ class Slots:
     ) -> Prepared:
         """Of each request: id, token of its lease, outcome, reason."""
         packed = msgpack.packb(requests, use_bin_type=False)
-        script = ("slot_prepare", slot, claim, self._ttl, self._options.slots, self._worker, token, packed)
+        script = ("slot_prepare", slot, claim, self._ttl, self._numbers, self._worker, token, packed)
         what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)
         return Prepared(what.decode(), set(ids), set(repeated))
 
@@ -75,11 +80,16 @@ class Slots:
         return (await self._run("slot_settle", slot, claim, token, after, self._ttl, kept)).decode()  # type: ignore[no-any-return]
 
     async def resolve(
-        self, slot: int, claim: str, held: Held, end: int, entries: list[Entry], new_token: str
+        self, slot: int, claim: str, held: Held, page: tuple[list[Entry], int, bool], new_token: str, token: str
     ) -> tuple[str, set[bytes]]:
-        """(lost, again, none, settled, kept or released; ids that are kept under the new token)."""
+        """(lost, again, more, none, settled, past, kept or released; ids that are kept under the new token).
+
+        `page` is the ledger reader's, `token` that of the batch in memory.
+        """
+        entries, end, is_last = page
         packed = msgpack.packb([entry.packable() for entry in entries], use_bin_type=False)
-        given = (held.run_id, end, new_token, self._options.outcome_seconds, self._options.most_losses, packed)
+        options = (self._options.outcome_seconds, self._options.most_losses)
+        given = (held.run_id, end, new_token, *options, packed, self._ttl, int(is_last), token)
         what, ids = msgpack.unpackb(await self._run("slot_resolve", slot, claim, *given), raw=True)
         return what.decode(), set(ids)
 
@@ -103,10 +113,11 @@ class Slots:
         return self._options.lease_ms
 
     async def _run(self, script: str, *arguments: str | bytes | float) -> Any:
-        if self._connection is None:
-            self._connection = await self._servers.connect(self._root)
-        try:
-            return await self._connection.one(*run(script, self._root, self.crawl, *arguments))
-        except BaseException:
-            await self.close()
-            raise
+        async with self._lock:
+            if self._connection is None:
+                self._connection = await self._servers.connect(self._root)
+            try:
+                return await self._connection.one(*run(script, self._root, self.crawl, *arguments))
+            except BaseException:
+                await self.close()
+                raise

@@ -97,6 +97,7 @@ class Transactions:
     def close(self) -> None:
         """Let go of what is not sent; librdkafka's threads end here."""
         self._client.purge()
+        self._client.poll(0)  # what was purged is told, and let go of
         del self._client
 
     def _produce(self, record: Record, partition: int, reports: _Reports, place: int) -> None:

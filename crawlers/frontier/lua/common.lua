@@ -245,10 +245,14 @@ local function save_done(kept)
   end
 end
 
+local has_repeats = {}
+
 -- A request that was leased gets its outcome.
 local function conclude(crawl, id, row, outcome, reason, has_tries, kept)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
+  if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
+  if has_repeats[crawl] then call('SREM', crawl .. ':repeats', id) end
   if outcome == 'dead' then
     tries[#tries + 1] = reason
     return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
@@ -259,15 +263,21 @@ local function conclude(crawl, id, row, outcome, reason, has_tries, kept)
   remember(crawl, id, CODES[outcome], #tries + 1, reason, kept)
 end
 
--- Of the server process: after another one has started, what this one acknowledged may be gone.
+-- Of the server process and its data: after another one has started, or has become master, what this one acknowledged
+-- may be gone. connection.py makes it the same way.
 local function run_id()
-  return string.match(call('INFO', 'server'), 'run_id:(%w+)')
+  return string.match(call('INFO', 'server'), 'run_id:(%w+)') ..
+    string.match(call('INFO', 'replication'), 'master_replid:(%w+)')
+end
+
+local function names_in(text)
+  local names = {}
+  for name in string.gmatch(text, '%S+') do names[#names + 1] = name end
+  return names
 end
 
 -- Whether every one of the shard's slots was compared with its ledger since this Redis started.
-local function are_synced(slots)
-  local names = {}
-  for n = 0, slots - 1 do names[n + 1] = n end
+local function are_synced(names)
   local here = run_id()
   for _, id in ipairs(call('HMGET', S .. ':synced', unpack(names))) do
     if id ~= here then return false end
@@ -286,7 +296,7 @@ local function end_batch(crawl, batch, kept)
       conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept)
     end
   end
-  if #batch > 0 then tally(crawl, 'version', 1) end
+  if #batch > 0 and call('EXISTS', crawl .. ':meta') == 1 then tally(crawl, 'version', 1) end
 end
 
 -- A request whose worker is gone returns to its queue, or is dead when that has happened too often.
@@ -313,7 +323,7 @@ local function give_back(crawl, batch, most_losses)
       return_lost(crawl, request[1], cmsgpack.unpack(packed), most_losses)
     end
   end
-  if #batch > 0 then tally(crawl, 'version', 1) end
+  if #batch > 0 and call('EXISTS', crawl .. ':meta') == 1 then tally(crawl, 'version', 1) end
 end
 
 local function save_batch(kept)

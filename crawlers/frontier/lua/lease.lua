@@ -2,7 +2,7 @@
 -- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:ages,
 -- C:dead, S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
---   turn, default delay (ms), default concurrency, session as it was registered, slots of exactly once or 0, then the
+--   turn, default delay (ms), default concurrency, session as it was registered, slots of exactly once (numbers) or '', then the
 --   domains with a delay whose leases this worker goes on with: while it has unstarted ones, no other worker can
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
 --   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request}
@@ -10,7 +10,7 @@ local worker, token = ARGV[1], ARGV[2]
 local look, quantum = tonumber(ARGV[4]), tonumber(ARGV[5])
 local want = math.min(tonumber(ARGV[3]), 1000) -- more in the next call: Lua unpacks some thousands of values at most
 local default_delay, default_concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
-local session, slots = tonumber(ARGV[8]), tonumber(ARGV[9])
+local session, slots = tonumber(ARGV[8]), names_in(ARGV[9])
 local PART = 100 -- rows that one call takes off a queue without leasing them
 
 local state = call('HGET', C .. ':meta', 'state') or 'gone'
@@ -137,7 +137,7 @@ local function visit(name)
 end
 
 local may_lease = call('ZSCORE', S .. ':workers', worker) and session_of(worker) == session
-if state == 'running' and may_lease and (slots == 0 or are_synced(slots)) then
+if state == 'running' and may_lease and (#slots == 0 or are_synced(slots)) then
   call('ZADD', C .. ':ready', 'XX', now, '') -- changes nothing, and fails at maxmemory
   promote_delayed()
   for i = 10, #ARGV do

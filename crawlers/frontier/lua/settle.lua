@@ -3,7 +3,7 @@
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
 --   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
---   {'done', id, token}                                          it was worked on; slot_*.lua settle it with its records
+--   {'done', id, token, started?}                                it was worked on; slot_*.lua settle it with its records
 --   {'settle', id, token, started?, outcome, reason}              delivered, expanded, redirected, empty, filtered, dead
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
 --   {'release', id, token, started?}                              back to its place, as if it had not been leased
@@ -95,7 +95,9 @@ function act.ended(id, row, latency, verdict, retry_after)
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
 end
 
-function act.done() end
+function act.done(id, row, started)
+  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
+end
 
 function act.settle(id, row, started, outcome, reason)
   let_go(id, row, started)
@@ -134,7 +136,7 @@ for _, operation in ipairs(operations) do
     fields.changed = true
   else
     local row = rows[id]
-    if row and row[TOKEN] == token then
+    if row and row[TOKEN] == token and row[WORKER] == worker then
       act[what](id, row, unpack(operation, 4))
     elseif what ~= 'began' and what ~= 'ended' then
       stale = stale + 1

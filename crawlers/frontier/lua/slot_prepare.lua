@@ -5,7 +5,7 @@
 -- Returns msgpack {what, ids that are prepared, ids whose records Kafka has already}; what: ok, lost (the claim), resync
 --   (this slot with its ledger), wait (for other slots), busy (another batch is prepared). The same batch may be prepared
 --   again, as long as it is not committed.
-local slot, claim, ttl, slots, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local slot, claim, ttl, slots, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), names_in(ARGV[4]), ARGV[5]
 local token, requests = ARGV[6], cmsgpack.unpack(ARGV[7])
 local key = S .. ':slot:' .. slot
 local mine = 'slot ' .. slot
@@ -25,6 +25,12 @@ for _, request in ipairs(requests) do
   if row and row[TOKEN] == lease and (row[WORKER] == worker or row[WORKER] == mine) then
     if call('SISMEMBER', C .. ':repeats', id) == 1 then
       repeated[#repeated + 1] = id
+      if row[WORKER] == mine then
+        row[WORKER] = worker
+        rows[#rows + 1] = id
+        rows[#rows + 1] = cmsgpack.pack(row)
+        call('SADD', S .. ':held:' .. worker, id)
+      end
     else
       if row[WORKER] == worker then
         row[WORKER] = mine

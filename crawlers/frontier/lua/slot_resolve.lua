@@ -4,19 +4,29 @@
 -- C:leases, C:counts, C:ages, C:tries, C:dead, C:done, C:queue, C:ready.
 -- ARGV: slot, claim, run id as slot_look told it, offset after the entries, new token for the prepared batch or '' (given
 --   back), seconds that outcomes are kept, most times that a request may be lost with its worker,
---   msgpack {token, crawl, {id, outcome, reason} each} of each entry since the stored offset
+--   msgpack {token, crawl, {id, outcome, reason} each} of each entry since the stored offset, milliseconds to live,
+--   1 where these are the last entries, token of the batch that the claimant has in memory or ''
 -- Returns msgpack {what, ids that are prepared under the new token}; what: lost, again (Redis was restarted meanwhile),
---   none (was prepared), settled, kept, released
+--   more (entries are to come), none (was prepared), settled, kept, released; past: the batch in memory was settled before
 local slot, claim, here, offset, new_token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local kept, most_losses, entries = tonumber(ARGV[6]), tonumber(ARGV[7]), cmsgpack.unpack(ARGV[8])
 local key = S .. ':slot:' .. slot
-local known = call('HMGET', key, 'claim', 'token', 'crawl', 'batch')
+local ttl, is_last, mine = tonumber(ARGV[9]), ARGV[10] == '1', ARGV[11]
+local known = call('HMGET', key, 'claim', 'token', 'crawl', 'batch', 'last')
 if known[1] ~= claim then return cmsgpack.pack({'lost', {}}) end
 if run_id() ~= here then return cmsgpack.pack({'again', {}}) end
 even_when_full()
 
 local token, crawl, what, ids = known[2], known[3], 'none', {}
+local settled_before = known[5]
 local batch = token and cmsgpack.unpack(known[4]) or {}
+
+-- Whether its requests may be leased again; a complete crawl's may not, and another shard's are not ours.
+local function is_open(root)
+  if string.sub(root, 1, #S + 1) ~= S .. ':' then return false end
+  local state = call('HGET', root .. ':meta', 'state')
+  return state and state ~= 'complete'
+end
 
 for _, entry in ipairs(entries) do
   local entry_token, entry_crawl, requests = unpack(entry)
@@ -24,15 +34,19 @@ for _, entry in ipairs(entries) do
     end_batch(crawl, batch, kept)
     token, batch, what = nil, {}, 'settled'
     call('HSET', key, 'last', entry_token)
-  elseif call('EXISTS', entry_crawl .. ':meta') == 1 then
-    for _, request in ipairs(requests) do
-      if call('SADD', entry_crawl .. ':repeats', request[1]) == 1 then
-        call('EXPIRE', entry_crawl .. ':repeats', DOMAIN_TTL)
-      end
-    end
+  elseif is_open(entry_crawl) then
+    for _, request in ipairs(requests) do call('SADD', entry_crawl .. ':repeats', request[1]) end
   end
 end
 
+call('HSET', key, 'offset', offset, 'until', now + ttl)
+if what == 'settled' then call('HDEL', key, 'token', 'crawl', 'batch') end
+if not is_last then
+  save_batch(kept)
+  return cmsgpack.pack({'more', {}})
+end
+
+if what == 'none' and not token and mine ~= '' and settled_before == mine then what = 'past' end
 if token then
   local is_synced = call('HGET', S .. ':synced', slot) == here
   local open = {}
@@ -53,7 +67,6 @@ if token then
   end
 end
 if not token then call('HDEL', key, 'token', 'crawl', 'batch') end
-call('HSET', key, 'offset', offset)
 call('HSET', S .. ':synced', slot, here)
 save_batch(kept)
 return cmsgpack.pack({what, ids})

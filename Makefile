@@ -6,7 +6,7 @@ PAGES ?= ../shared/data/product-pages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench bench-frontier chaos stack-down clean
+.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: $(VENV)/.ready-dev ## CPU per page of the whole path, beside plain Scrapy
 
 bench-frontier: $(VENV)/.ready-dev ## the frontier beside scrapy-redis and plain Scrapy: some 20 minutes
 	@$(BIN)/python -m bench.frontier
+
+bench-delivery: $(VENV)/.ready-dev ## delivery beside raw librdkafka, the usual way and the disk: some 15 minutes
+	@$(BIN)/python -m bench.delivery
 
 chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \

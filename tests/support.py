@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 def free_ports() -> Ports:
     """A free port for each of the stack's services."""
-    names = [port.name for port in fields(Ports)]
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    numbers = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return Ports(**dict(zip(names, numbers, strict=True)))
+    return Ports.free()
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -35,6 +36,16 @@ class Ports:
     hdfs_datanode: int = 19866
     hdfs_datanode_http: int = 19864
     hdfs_datanode_ipc: int = 19867
+
+    @classmethod
+    def free(cls) -> Ports:
+        """A port for each that nobody listens on now."""
+        names = [port.name for port in fields(cls)]
+        sockets = [socket.create_server((HOST, 0)) for _ in names]
+        numbers = [sock.getsockname()[1] for sock in sockets]
+        for sock in sockets:
+            sock.close()
+        return cls(**dict(zip(names, numbers, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

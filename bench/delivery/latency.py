@@ -16,7 +16,7 @@ from bench.delivery.crawl import crawl
 from bench.frontier.table import Budget, Row, in_turns
 from pipelines.delivery import AT_LEAST_ONCE, EXACTLY_ONCE
 
-_PAGES_AT_FULL_LOAD = 3000
+_PAGES_AT_FULL_LOAD = 2000
 _WARM_UP = 0.2
 """The part of a crawl that is not measured."""
 

@@ -10,6 +10,7 @@ from bench.frontier.table import Budget, Row, beside, in_turns
 
 _SLOW = 50
 """The usual way delivers one of so many records: it has its rate all the same, and a run its end."""
+_HALF = Budget(least=0.5)
 
 
 def rate(bench: Bench) -> list[Row]:
@@ -23,9 +24,9 @@ def rate(bench: Bench) -> list[Row]:
             one = found[side][-1]
             bench.say(f"rate, round {number + 1}  {side:<20}{one.rate:9,.0f} records/s{one.cpu:9.1f} µs of CPU each")
     return [
-        _rate(found, "records/s, product to acknowledged record", OURS, RAW, Budget(least=0.5)),
+        _rate(found, "records/s, product to acknowledged record", OURS, RAW, _HALF),
         _cpu(found, OURS, RAW),
-        _rate(found, "records/s, encoded record to acknowledgement", SENDING, RAW),
+        _rate(found, "records/s, encoded record to acknowledgement", SENDING, RAW, _HALF),
         _cpu(found, SENDING, RAW),
         _rate(found, "records/s, product to committed record, exactly once", ONCE, RAW),
         _cpu(found, ONCE, RAW),

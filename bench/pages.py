@@ -31,7 +31,8 @@ from deploy.demo_shop.site_files import site_toml
 from deploy.local import Stack, StackConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PLAIN, FILE, KAFKA = "plain Scrapy, JSON lines", "Seine, JSON lines", "Seine, Kafka"
+PLAIN, FILE = "plain Scrapy, JSON lines", "Seine, JSON lines"
+KAFKA, UNAUDITED = "Seine, Kafka", "Seine, Kafka, no audit"
 
 
 @dataclass(slots=True)
@@ -93,7 +94,8 @@ def stack_environment() -> dict[str, str]:
 def own_topics(stack: dict[str, str]) -> Iterator[dict[str, str]]:
     """Topics that no other run knows; removed in the end, and the subject with them."""
     products = f"bench-{secrets.token_hex(4)}"
-    topics = {"KAFKA_TOPIC_PRODUCTS": products, "KAFKA_TOPIC_DEAD_LETTERS": f"{products}.dlq"}
+    letters, pages = f"{products}.dlq", f"{products}.pages"
+    topics = {"KAFKA_TOPIC_PRODUCTS": products, "KAFKA_TOPIC_DEAD_LETTERS": letters, "KAFKA_TOPIC_PAGES": pages}
     try:
         yield topics
     finally:
@@ -102,7 +104,9 @@ def own_topics(stack: dict[str, str]) -> Iterator[dict[str, str]]:
             for done in admin.delete_topics(list(topics.values())).values():
                 done.result()
         with suppress(Exception):
-            SchemaRegistryClient({"url": stack["SCHEMA_REGISTRY_URL"]}).delete_subject(f"{products}-value")
+            registry = SchemaRegistryClient({"url": stack["SCHEMA_REGISTRY_URL"]})
+            for topic in (products, pages):
+                registry.delete_subject(f"{topic}-value")
 
 
 @contextmanager
@@ -148,7 +152,7 @@ def write_urls(folder: Path, bases: list[str], pages: int) -> tuple[Path, Path]:
 
 
 def crawls_in(folder: Path, project: Path, kafka: dict[str, str], cpus: frozenset[int]) -> dict[str, Crawl]:
-    """The three kinds of crawl, in the order in which they take turns."""
+    """The kinds of crawl, in the order in which they take turns."""
     endpoints = ("REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "CLAIM_CHECK_URL")
     nothing = dict.fromkeys(endpoints, "")
     sites = {"SITES_DIR": str(folder / "sites"), "PYTHONPATH": str(project), "LOG_LEVEL": "INFO"}
@@ -158,6 +162,7 @@ def crawls_in(folder: Path, project: Path, kafka: dict[str, str], cpus: frozense
     return {
         PLAIN: Crawl(("runspider", plain, "-O", out), folder, {"PYTHONPATH": str(project)}, folder, cpus),
         FILE: Crawl((*seine, "-O", out), project, {**sites, **nothing}, folder, cpus),
+        UNAUDITED: Crawl(seine, project, {**sites, **nothing, **kafka, "KAFKA_TOPIC_PAGES": ""}, folder, cpus),
         KAFKA: Crawl(seine, project, {**sites, **nothing, **kafka}, folder, cpus),
     }
 
@@ -194,7 +199,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pages", type=int, default=2000, help="addresses in the long list (%(default)s)")
     parser.add_argument("--profile", action="store_true", help="also the top ten functions of the path to Kafka")
     parser.add_argument("--profile-out", type=Path, help="keep the profile in this file too")
-    parser.add_argument("--only", choices=("plain", "file", "kafka"), action="append", help="leave the others out")
+    parser.add_argument(
+        "--only", choices=("plain", "file", "unaudited", "kafka"), action="append", help="leave the others out"
+    )
     parser.add_argument("--project", type=Path, default=ROOT, help="another checkout's folder, to compare")
     return parser.parse_args()
 
@@ -207,7 +214,7 @@ def _run(options: argparse.Namespace, scratch: Path, kafka: dict[str, str]) -> N
         (scratch / "sites" / "demo.toml").write_text(site_toml(bases).replace("pages = 5000", "pages = 0"))
         crawls = crawls_in(scratch, options.project, kafka, frozenset(cpus[:-1]))
         if options.only:
-            names = {"plain": PLAIN, "file": FILE, "kafka": KAFKA}
+            names = {"plain": PLAIN, "file": FILE, "unaudited": UNAUDITED, "kafka": KAFKA}
             crawls = {name: crawls[name] for name in names.values() if name in [names[o] for o in options.only]}
         bench = Bench(crawls, *write_urls(scratch, bases, options.pages))
         if options.rounds:

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crawlers.extraction import EXTRACTOR_VERSION
 from crawlers.items import LONGEST_CONTENT_TYPE
@@ -40,13 +40,18 @@ def fresh_crawl_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
+def worker_name(settings: Any) -> str:
+    """This process's name in records: WORKER_ID, or host and pid."""
+    return str(settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}")
+
+
 class Lineage:
     """Stamps items with their lineage; one per spider."""
 
     def __init__(self, crawler: Crawler, spider: ProductSpider):
         self._crawler = crawler
         self._spider = spider
-        self._worker = crawler.settings.get("WORKER_ID") or f"{socket.gethostname()}:{os.getpid()}"
+        self._worker = worker_name(crawler.settings)
         self._stores_content = crawler.settings.getbool("STORE_CONTENT")
 
     def stamp(self, item: Product, response: Response, index: int = 0) -> Product:

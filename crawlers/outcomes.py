@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
@@ -44,8 +45,14 @@ class RequestRecord:
     """Items by fate: acknowledged, passed (no Kafka configured), dropped, dead, pending."""
     records: list[Any] = field(default_factory=list)
     """What is to be produced with this request, where delivery is exactly once."""
+    record_ids: list[str] = field(default_factory=list)
+    """Of the items whose record or dead letter Kafka has, or gets with the request."""
     filtered: str | None = None
     error: str | None = None
+    handed_at: float = 0.0
+    """When the result of the download came to be worked on, on the monotonic clock."""
+    parsed_at: float = 0.0
+    """When its callback had yielded everything, on that clock; 0 where it did not come so far."""
 
     def outcome(self) -> tuple[str, str]:
         """(outcome, reason) of a request whose response was worked on to the end; the worst that happened wins."""
@@ -97,7 +104,15 @@ def note_dropped_child(reason: str) -> None:
         record.middlewares[reason] += 1
 
 
-def note_fate(fate: str) -> None:
+def note_fate(fate: str, record_id: str = "") -> None:
     """An item of the response met its fate."""
     if (record := CURRENT.get()) is not None:
         record.fates[fate] += 1
+        if record_id and fate in ("acknowledged", "buffered", "dead"):
+            record.record_ids.append(record_id)
+
+
+def note_parsed() -> None:
+    """The callback has yielded everything."""
+    if (record := CURRENT.get()) is not None:
+        record.parsed_at = monotonic()

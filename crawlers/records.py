@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from crawlers.exceptions import StartupError, UserError
 from pipelines.avro import decode, decode_frame
+from pipelines.headers import PAGE_FETCHED
 from pipelines.kafka_config import client_config
 from pipelines.registry import Registry
 
@@ -27,6 +28,7 @@ _TIMEOUT = 10.0
 _SILENCE = 30.0
 """Seconds without a message, or the word that there are no more, until a topic counts as unreadable."""
 _PRODUCT_COLUMNS = ("key", "name", "price", "currency", "availability", "brand", "gtin", "fetched_at")
+_PAGE_COLUMNS = ("ended_at", "outcome", "reason", "status", "attempt", "bytes", "items", "links", "url")
 _LETTER_COLUMNS = ("key", "stage", "error", "url")
 _ERROR_HEADER = "__connect.errors.exception.message"
 
@@ -34,7 +36,13 @@ _ERROR_HEADER = "__connect.errors.exception.message"
 class RecordReader:
     """A consumer of one topic, in no group, from any partition's tail."""
 
-    def __init__(self, settings: Any, topic: str, isolation: str = "read_committed"):
+    def __init__(
+        self,
+        settings: Any,
+        topic: str,
+        isolation: str = "read_committed",
+        options: dict[str, Any] | None = None,
+    ):
         if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
             raise UserError('KAFKA_BOOTSTRAP_SERVERS is not set. On a laptop: eval "$(scrapy stack env)"')
         self._topic = topic
@@ -46,6 +54,7 @@ class RecordReader:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": isolation,
+            **(options or {}),
         }
         self._consumer = Consumer(config, logger=logging.getLogger("seine.librdkafka"))
 
@@ -106,9 +115,10 @@ class RecordReader:
                 for partition in metadata.partitions
             }
         except KafkaException as error:
-            raise StartupError(
-                f"Kafka does not answer at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}"
-            ) from None
+            raise self._no_answer(error.args[0]) from None
+
+    def _no_answer(self, error: KafkaError) -> StartupError:
+        return StartupError(f"Kafka does not answer at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.str()}")
 
     def _newest(self, ends: dict[int, tuple[int, int]], number: int) -> list[dict[str, Any]]:
         starts = [TopicPartition(self._topic, p, max(low, high - number)) for p, (low, high) in ends.items()]
@@ -161,11 +171,17 @@ def to_json(record: dict[str, Any]) -> str:
 
 
 def rows(records: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """(columns, lines) of a table: a product's telling fields, or a dead letter's reason."""
-    letters = any(_ERROR_HEADER in record["headers"] for record in records)
-    return (_LETTER_COLUMNS if letters else _PRODUCT_COLUMNS), [
-        [_cell(record, column) for column in (_LETTER_COLUMNS if letters else _PRODUCT_COLUMNS)] for record in records
-    ]
+    """(columns, lines) of a table: a product's telling fields, an audit event's, or a dead letter's reason."""
+    columns = _columns(records)
+    return columns, [[_cell(record, column) for column in columns] for record in records]
+
+
+def _columns(records: list[dict[str, Any]]) -> tuple[str, ...]:
+    if any(_ERROR_HEADER in record["headers"] for record in records):
+        return _LETTER_COLUMNS
+    if any(record["headers"].get("ce_type") == PAGE_FETCHED for record in records):
+        return _PAGE_COLUMNS
+    return _PRODUCT_COLUMNS
 
 
 def _cell(record: dict[str, Any], column: str) -> str:

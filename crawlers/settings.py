@@ -12,11 +12,14 @@ SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
 
-def env(name, kind, default, meaning):
-    """The value of the environment variable `name`, as a `kind` (str, int, float, bool or list), or `default`."""
+def env(name, kind, default, meaning, *, may_be_empty=False):
+    """The value of the environment variable `name`, as a `kind` (str, int, float, bool or list), or `default`.
+
+    An empty variable is an unset one, unless it `may_be_empty`.
+    """
     SETTINGS_CONTRACT[name] = (kind.__name__, meaning)
     text = os.environ.get(name)
-    if text is None or text == "":
+    if text is None or (text == "" and not may_be_empty):
         return default
     try:
         return _READERS[kind](text)
@@ -87,6 +90,9 @@ CONCURRENT_ITEMS = 8  # Scrapy's 100 starts 100 tasks per response: 1.4 times sl
 KAFKA_BOOTSTRAP_SERVERS = env("KAFKA_BOOTSTRAP_SERVERS", str, None, "brokers, host:port comma separated")
 KAFKA_TOPIC_PRODUCTS = env("KAFKA_TOPIC_PRODUCTS", str, "products", "topic of the products")
 KAFKA_TOPIC_DEAD_LETTERS = env("KAFKA_TOPIC_DEAD_LETTERS", str, "products.dlq", "topic of the dead letters")
+KAFKA_TOPIC_PAGES = env(
+    "KAFKA_TOPIC_PAGES", str, "crawl.pages", "topic of the audit trail; empty: there is none", may_be_empty=True
+)
 KAFKA_CREATE_TOPICS = env("KAFKA_CREATE_TOPICS", bool, False, "whether missing topics are created at start")
 KAFKA_PARTITIONS = env("KAFKA_PARTITIONS", int, 6, "partitions of a topic that is created")
 KAFKA_REPLICATION_FACTOR = env("KAFKA_REPLICATION_FACTOR", int, 1, "replicas of a topic that is created")
@@ -167,7 +173,10 @@ FRONTIER_SETTINGS = {
 }
 
 # --- Seeing what happens -------------------------------------------------------------------------------------------
+AUDIT_SAMPLE = env("AUDIT_SAMPLE", list, [], "share of fetches that are audited, by outcome: expanded=0.1,empty=0")
+AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit trail tells the queries of URLs")
 EXTENSIONS = {
+    "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
     "crawlers.extensions.progress.LiveProgress": 500,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more

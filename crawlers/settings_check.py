@@ -36,6 +36,7 @@ _PATTERNS = {
     "KAFKA_BOOTSTRAP_SERVERS": (rf"{_BROKER}(,{_BROKER})*", "host:port, comma separated"),
     "KAFKA_TOPIC_PRODUCTS": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
     "KAFKA_TOPIC_DEAD_LETTERS": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
+    "KAFKA_TOPIC_PAGES": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
 }
 _URLS = ("SCHEMA_REGISTRY_URL",)
 _FILES = ("KAFKA_SSL_CA_LOCATION",)

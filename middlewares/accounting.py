@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from scrapy.exceptions import CloseSpider
 from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
-from crawlers.outcomes import CURRENT
+from crawlers.outcomes import CURRENT, note_parsed
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -19,12 +21,24 @@ class AccountingMiddleware(BaseSpiderMiddleware):
     """Next to the spider: it sees every request that a callback yields.
 
     What of them never reaches the scheduler was dropped in between; the reason is told where the request shows it.
+    It also sees when the callback has yielded everything.
     """
 
     def __init__(self, crawler: Crawler):
         super().__init__(crawler)
         self._depth_limit = crawler.settings.getint("DEPTH_LIMIT")
         self._url_limit = crawler.settings.getint("URLLENGTH_LIMIT")
+
+    def process_spider_output(self, response: Response | None, result: Iterable[Any]) -> Iterable[Any]:  # type: ignore[override]
+        yield from super().process_spider_output(response, result)
+        note_parsed()
+
+    async def process_spider_output_async(  # type: ignore[override]
+        self, response: Response | None, result: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        async for one in super().process_spider_output_async(response, result):
+            yield one
+        note_parsed()
 
     def get_processed_request(self, request: Request, response: Response | None) -> Request:
         record = CURRENT.get()

@@ -13,14 +13,15 @@ from scrapy.exceptions import NotConfigured
 
 from crawlers.exceptions import UnserializableItem
 from crawlers.items import ClaimCheck, Product
+from pipelines.encoder import MAGIC_BYTE, AvroEncoder
+from pipelines.headers import PRODUCT_OBSERVED, contract_headers
 from pipelines.producer import Record
 from pipelines.registry import Registry
-from pipelines.schemas import claimable_fields, schema
+from pipelines.schemas import claimable_fields
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-_MAGIC_BYTE = 0
 _FIELDS = tuple(field.name for field in fields(Product))
 _DECIMALS = tuple(name for name, kind in get_type_hints(Product).items() if Decimal in (kind, *get_args(kind)))
 _CLAIMABLE = tuple(claimable_fields("products"))
@@ -53,42 +54,26 @@ class ProductEncoder:
     """Products as framed Avro, by the committed schema under the id that its registry has given it."""
 
     def __init__(self, schema_id: int = 0):
-        self._frame = struct.pack(">bI", _MAGIC_BYTE, schema_id)
-        self._schema = fastavro.parse_schema(schema("products"))
+        self._encoder = AvroEncoder("products", schema_id)
 
     def encode(self, item: Product) -> bytes:
         """The value of `item`'s record. Raises UnserializableItem."""
         values = {name: getattr(item, name) for name in _FIELDS}
         for name, claim in _claims(item):
             values[name] = asdict(claim)
-        buffer = io.BytesIO(self._frame)
-        buffer.seek(len(self._frame))
         try:
             for name in _DECIMALS:  # zeros at the end are no more digits than the schema's scale allows
                 values[name] = None if values[name] is None else values[name].normalize()
-            fastavro.schemaless_writer(buffer, self._schema, values, strict_allow_default=True)
+            return self._encoder.encode(values)
         except (ValueError, TypeError, AttributeError, OverflowError, ArithmeticError) as error:
             raise UnserializableItem(f"products.avsc: {error}") from error
-        return buffer.getvalue()
 
 
 def _headers(item: Product) -> list[tuple[str, bytes]]:
-    """The contract's headers; ce_* are CloudEvents' binary mode."""
     assert item.fetched_at is not None
-    record_id = item.record_id.encode()
+    about = item.record_id, item.crawl_id, item.spider, item.site, item.fetched_at
     references = [("ce_dataref", claim.uri.encode()) for _, claim in _claims(item)]
-    return [
-        ("record_id", record_id),
-        ("crawl_id", item.crawl_id.encode()),
-        ("spider", item.spider.encode()),
-        ("ce_id", record_id),
-        ("ce_source", f"/seine/{item.spider}/{item.site}".encode()),
-        ("ce_type", b"seine.product.observed"),
-        ("ce_specversion", b"1.0"),
-        ("ce_time", item.fetched_at.isoformat(timespec="milliseconds").encode()),
-        ("content-type", b"application/avro"),
-        *references[:1],
-    ]
+    return contract_headers(PRODUCT_OBSERVED, *about) + references[:1]
 
 
 def _claims(item: Product) -> list[tuple[str, ClaimCheck]]:
@@ -98,7 +83,7 @@ def _claims(item: Product) -> list[tuple[str, ClaimCheck]]:
 
 def decode_frame(value: bytes) -> tuple[int, bytes]:
     """(schema id, Avro bytes) of a framed value. Raises ValueError where it is not framed."""
-    if len(value) < 5 or value[0] != _MAGIC_BYTE:
+    if len(value) < 5 or value[0] != MAGIC_BYTE:
         raise ValueError("not in Confluent's framing: it does not open with the magic byte and a schema id")
     return struct.unpack(">I", value[1:5])[0], value[5:]
 

@@ -9,13 +9,13 @@ from scrapy.exceptions import DropItem
 from scrapy.pipelines import ItemPipelineManager
 
 from crawlers import metrics
-from crawlers.exceptions import DeadLetter, StartupError
+from crawlers.exceptions import DeadLetter
 from crawlers.outcomes import note_fate
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
 from pipelines.exactly_once.delivery import check_slots
 from pipelines.producer import Undelivered
-from pipelines.topics import ensure_topics
+from pipelines.topics import require_kafka
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -45,11 +45,7 @@ class FateProcessor(ItemPipelineManager):
         """Build the chain, after the topics are known to be there: a start that fails must register no schema."""
         settings = crawler.settings
         if settings.get("KAFKA_BOOTSTRAP_SERVERS"):
-            if not settings.get("SCHEMA_REGISTRY_URL"):
-                raise StartupError(
-                    "KAFKA_BOOTSTRAP_SERVERS is set and SCHEMA_REGISTRY_URL is not: set both, or neither"
-                )
-            ensure_topics(settings)
+            require_kafka(settings)
         if is_exactly_once(settings):
             check_slots(settings)
         return super().from_crawler(crawler)
@@ -82,7 +78,7 @@ class FateProcessor(ItemPipelineManager):
         self._settle(item, "dead", stage, str(error))
 
     def _settle(self, item: Any, fate: str, reason: str = "", why: str = "") -> None:
-        note_fate(fate)
+        note_fate(fate, getattr(item, "record_id", ""))
         metrics.ITEMS.labels(fate, reason).inc()
         self._stats.inc_value("items/scraped")
         self._stats.inc_value(f"items/{fate}")

@@ -38,7 +38,19 @@ def contract_topics(settings: Any) -> dict[str, dict[str, str]]:
     if is_exactly_once(settings):
         lag = str(round(settings.getfloat("KAFKA_LEDGER_LAG") * 1000))
         topics[settings["KAFKA_TOPIC_LEDGER"]] = {"cleanup.policy": "compact", "min.compaction.lag.ms": lag}
+    if settings.get("KAFKA_TOPIC_PAGES"):
+        topics[settings["KAFKA_TOPIC_PAGES"]] = _LOG
     return topics
+
+
+def require_kafka(settings: Any) -> None:
+    """Make sure of what every start with Kafka needs: a registry beside it, and the contract's topics.
+
+    Blocks. Raises StartupError.
+    """
+    if not settings.get("SCHEMA_REGISTRY_URL"):
+        raise StartupError("KAFKA_BOOTSTRAP_SERVERS is set and SCHEMA_REGISTRY_URL is not: set both, or neither")
+    ensure_topics(settings)
 
 
 def ensure_topics(settings: Any) -> None:

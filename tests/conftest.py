@@ -17,7 +17,7 @@ from tests.servers.certificates import Certificate
 from tests.servers.hdfs import HdfsServer
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
-from tests.support import Seine, free_ports
+from tests.support import Seine, free_ports, own_topics
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell starts its background jobs with Ctrl-C ignored, which the commands under test would inherit."""
@@ -96,9 +96,7 @@ def offline(tmp_path: Path, sites: Path) -> Seine:
 @pytest.fixture
 def seine(offline: Seine, kafka_env: dict[str, str]) -> Seine:
     """Seine on the real services, with topics of its own."""
-    topic = f"products-{secrets.token_hex(4)}"
-    names = {"KAFKA_TOPIC_PRODUCTS": topic, "KAFKA_TOPIC_DEAD_LETTERS": f"{topic}.dlq"}
-    return Seine(offline.folder, {**offline.env, **kafka_env, **names})
+    return Seine(offline.folder, {**offline.env, **kafka_env, **own_topics()})
 
 
 @pytest.fixture

@@ -273,7 +273,7 @@ class Worker:
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
             Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data)
-            for id_, wait, delay, attempts, domain, data in rows
+            for id_, wait, delay, attempts, domain, data, _ in rows
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 

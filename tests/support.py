@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -23,6 +24,13 @@ ROOT = Path(__file__).parent.parent
 def free_ports() -> Ports:
     """A free port for each of the stack's services."""
     return Ports.free()
+
+
+def own_topics() -> dict[str, str]:
+    """Settings that name topics which no other test has."""
+    topic = f"products-{secrets.token_hex(4)}"
+    letters, pages = f"{topic}.dlq", f"{topic}.pages"
+    return {"KAFKA_TOPIC_PRODUCTS": topic, "KAFKA_TOPIC_DEAD_LETTERS": letters, "KAFKA_TOPIC_PAGES": pages}
 
 
 @dataclass

@@ -67,7 +67,7 @@ def _check_keys_and_headers(records: list[Consumed]) -> None:
 
 def _check_partitions(records: list[Consumed]) -> None:
     for record in records:
-        assert record.partition == _java_partition(record.key.encode(), 6), record.key
+        assert record.partition == java_partition(record.key.encode(), 6), record.key
 
 
 def _check_accounts(finished: Finished, records: list[Consumed]) -> None:
@@ -123,7 +123,7 @@ def test_the_tests_murmur2_is_javas(key: bytes, hash_in_java: int) -> None:
     assert _murmur2(key) == hash_in_java
 
 
-def _java_partition(key: bytes, partitions: int) -> int:
+def java_partition(key: bytes, partitions: int) -> int:
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 

@@ -304,7 +304,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_field_is_added_by_one_line_in_two_files_and_a_version(checkout: Path) -> None:
     in_item, in_schema = _documented_lines()
     _insert(checkout / "crawlers" / "items.py", in_item, after="    language: str | None = None")
-    seine = Seine(checkout, {"SCHEMA_REGISTRY_URL": ""}, root=checkout)
+    seine = Seine(checkout, {"SCHEMA_REGISTRY_URL": "", "KAFKA_TOPIC_PAGES": ""}, root=checkout)
     alone = seine.run("schema", "check")
     _insert(checkout / "pipelines" / "schemas" / "products.avsc", in_schema, after='    {"name": "language"')
     unfrozen = seine.run("schema", "check")
@@ -328,7 +328,7 @@ def test_what_has_not_changed_is_not_frozen_again() -> None:
 def test_a_change_that_cannot_read_a_committed_version_is_not_frozen(checkout: Path) -> None:
     path = checkout / "pipelines" / "schemas" / "products.avsc"
     path.write_text(path.read_text().replace('"scale": 4', '"scale": 2'))
-    seine = Seine(checkout, {"SCHEMA_REGISTRY_URL": ""}, root=checkout)
+    seine = Seine(checkout, {"SCHEMA_REGISTRY_URL": "", "KAFKA_TOPIC_PAGES": ""}, root=checkout)
 
     refused = seine.run("schema", "freeze")
 

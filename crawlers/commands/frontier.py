@@ -43,6 +43,10 @@ class Command(ScrapyCommand):
         add("--spider", default="product_spider", metavar="NAME", help="whose crawls (default: product_spider)")
         add("--crawl", metavar="ID", help="which crawl (default: the one that is open, else the newest)")
         add("--json", action="store_true", help="status, why, domains, crawls: one JSON object")
+        add(
+            "--since", metavar="AGE", help="why: how far back the audit trail is read, such as 12h or 7d (default: all)"
+        )
+        add("--seconds", type=float, metavar="N", help="why: how long it is read at most (default: 60)")
         add("--watch", action="store_true", help="status: again every second, until Ctrl-C")
         add("--top", type=int, metavar="N", help="status, domains, crawls: how many")
         add("--domain", metavar="D", help="domains, requeue: only that one")

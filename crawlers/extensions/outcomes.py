@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 from scrapy import Request, signals
 from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
+from scrapy.utils.defer import deferred_from_coro
 from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 from crawlers import metrics
+from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.sink_load import SinkLoad
+from pipelines.producer import Undelivered
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
+    from twisted.internet.defer import Deferred
+
+    from pipelines.producer import Record
 
 log = structlog.get_logger("seine.request")
 
@@ -33,6 +41,8 @@ class RequestOutcomes:
 
     def __init__(self, crawler: Crawler):
         self._crawler = crawler
+        self._frontier: Any = None
+        self._audit: AuditTrail | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -49,26 +59,33 @@ class RequestOutcomes:
         handle = engine._handle_downloader_output
 
         scheduler: Any = engine.scheduler
-        frontier = scheduler if hasattr(scheduler, "finished") else None
+        self._frontier = scheduler if hasattr(scheduler, "finished") else None
+        self._audit = self._crawler.get_extension(AuditTrail)
+        if self._audit is not None and self._frontier is None:
+            self._wait_for_room()
 
         def observed(result: Any, request: Request) -> Any:
-            record = RequestRecord(request)
+            record = RequestRecord(request, handed_at=monotonic())
             if isinstance(result, Request):
                 record.successor = result
-            if frontier is not None:
-                record.lease = frontier.lease_of(request)
-                if reason := frontier.retries(result, request):
-                    self._tell(record, "retried", reason, result, request)
-                    frontier.finished(request, record, "retried", reason, result)
-                    return succeed(None)
+            if self._frontier is not None:
+                record.lease = self._frontier.lease_of(request)
+                if reason := self._frontier.retries(result, request):
+                    return self._end(record, "retried", reason, result) or succeed(None)
             token = CURRENT.set(record)
             try:
                 finished = handle(result, request)
             finally:
                 CURRENT.reset(token)
-            return finished.addBoth(self._finished, record, result, request, frontier)
+            return finished.addBoth(self._finished, record, result)
 
         engine._handle_downloader_output = observed  # type: ignore[method-assign]
+
+    def _wait_for_room(self) -> None:
+        """Start no more while too much is on its way to Kafka; a frontier asks for that itself."""
+        engine, load = self._crawler.engine, SinkLoad.of(self._crawler)
+        needs_backout = engine.needs_backout
+        engine.needs_backout = lambda: needs_backout() or not load.has_room()  # type: ignore[method-assign]
 
     def request_scheduled(self) -> None:
         if (record := CURRENT.get()) is not None:
@@ -82,15 +99,37 @@ class RequestOutcomes:
         if (record := CURRENT.get()) is not None:
             record.error = failure.type.__name__ if failure.type else "spider error"
 
-    def _finished(self, handled: Any, record: RequestRecord, result: Any, request: Request, frontier: Any) -> Any:
+    def _finished(self, handled: Any, record: RequestRecord, result: Any) -> Any:
         record.account_for_middlewares()
-        outcome, reason = _outcome(record, result, request)
-        self._tell(record, outcome, reason, result, request)
-        if frontier is not None:
-            frontier.finished(request, record, outcome, reason, result)
-        return handled
+        return self._end(record, *_outcome(record, result, record.request), result) or handled
 
-    def _tell(self, record: RequestRecord, outcome: str, reason: str, result: Any, request: Request) -> None:
+    def _end(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Deferred[None] | None:
+        """Tell and settle a request that has ended so: at once, or when Kafka has its audit event."""
+        event = self._audit.event(record, outcome, reason, result) if self._audit is not None else None
+        told = _event(record, result, record.request)
+        if outcome != "retried":
+            result = None  # a page is not kept for as long as Kafka takes
+        if event is None:
+            self._settle(record, outcome, reason, result, told)
+            return None
+        return deferred_from_coro(self._settle_audited(event, record, outcome, reason, result, told))
+
+    async def _settle_audited(
+        self, event: Record, record: RequestRecord, outcome: str, reason: str, result: Any, told: dict[str, Any]
+    ) -> None:
+        assert self._audit is not None
+        try:
+            await self._audit.send(event, record, outcome)
+        except Undelivered:
+            outcome, reason = "pending", "undelivered"
+        self._settle(record, outcome, reason, result, told)
+
+    def _settle(self, record: RequestRecord, outcome: str, reason: str, result: Any, told: dict[str, Any]) -> None:
+        self._tell(record, outcome, reason, told)
+        if self._frontier is not None:
+            self._frontier.finished(record.request, record, outcome, reason, result)
+
+    def _tell(self, record: RequestRecord, outcome: str, reason: str, told: dict[str, Any]) -> None:
         stats = self._crawler.stats
         stats.inc_value(f"outcomes/{outcome}")
         if reason:
@@ -99,7 +138,7 @@ class RequestOutcomes:
             stats.inc_value(f"links/refused/{why}", count)
         metrics.REQUESTS.labels(outcome, reason).inc()
         level = log.warning if outcome in ("dead", "pending") else log.info
-        level("request", **_event(record, result, request), outcome=outcome, reason=reason)
+        level("request", **told, outcome=outcome, reason=reason)
 
 
 def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str, str]:

@@ -77,14 +77,14 @@ def crawls(found: list[dict[str, Any]]) -> RenderableType:
     return rows
 
 
-def traces(url: str, crawl: str, found: list[Trace], kept: int) -> RenderableType:
-    """What became of `url`."""
-    lines = [("crawl", crawl)]
+def traces(url: str, crawl: str | None, found: Sequence[Trace], kept: int) -> RenderableType:
+    """What Redis knows of `url`; without a crawl, it knows nothing of any."""
+    lines = [("crawl", crawl or "not in Redis, or no more")]
     for one in found:
         lines.append(("unfiltered" if one.unfiltered else "request", _fate(one, kept)))
         lines += [("domain", one.domain)] if one.domain else []
         lines += [("", f"attempt {number} failed: {reason}") for number, reason in enumerate(one.tries, 1)]
-    if not found:
+    if not found and crawl:
         lines.append(("request", "not known in this crawl: no fetched page links to it, or its link is not followed"))
     return Group(Text(url), report(lines))
 

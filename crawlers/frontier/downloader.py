@@ -20,7 +20,7 @@ from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.domains import domain_of
 from crawlers.frontier.retrying import retry_after, verdict_of
-from crawlers.frontier.sending import DEPARTURE, Departure, NotLeased
+from crawlers.frontier.sending import CONNECTING, DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ class FleetDownloader(Downloader):
         lease = frontier.lease_of(request)
         departure = None
         result: Response | BaseException = ConnectionError("cancelled")
+        CONNECTING.set(lease)
+        if lease is not None:
+            lease.started_at = started_at
         if slot.delay:
             DEPARTURE.set(departure := self._departure(slot, request, started_at))
         elif lease is not None:
@@ -159,6 +162,7 @@ class FleetDownloader(Downloader):
             if departure is not None and "download_latency" in request.meta:
                 request.meta["download_latency"] -= departure.held
             if lease is not None:
+                lease.held = departure.held if departure is not None else 0.0
                 latency = request.meta.get("download_latency", monotonic() - started_at)
                 frontier.ended(lease, latency, verdict_of(result), retry_after(result, self._longest_wait))
         if self._delays:

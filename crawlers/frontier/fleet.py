@@ -56,13 +56,22 @@ class Fleet:
         seconds, microseconds = await self.connections[0].one("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def the_crawl(self, name: str | None) -> str:
-        """`name`, if there is such a crawl; without a name, the newest that is open, else the newest."""
+    async def find_crawl(self, name: str | None) -> str | None:
+        """`name`; without a name, the newest crawl that is open, else the newest. None where there is none."""
         latest = [name] if name else await self.open_crawls() or await self.crawls.names(1)
-        if not latest:
-            raise UserError(f"no crawl of {self.keys.spider} yet: `scrapy crawl {self.keys.spider}` opens one")
+        if not latest or not await self.crawls.describe(latest[0]):
+            return None
         await self._check(latest[0])
         return latest[0]
+
+    async def the_crawl(self, name: str | None) -> str:
+        """As `find_crawl`. UserError where there is none."""
+        found = await self.find_crawl(name)
+        if found is None and name:
+            raise UserError(f"no crawl {name} of {self.keys.spider}: `scrapy frontier crawls` lists them")
+        if found is None:
+            raise UserError(f"no crawl of {self.keys.spider} yet: `scrapy crawl {self.keys.spider}` opens one")
+        return found
 
     async def the_open_crawl(self, name: str | None) -> str:
         """`name`, if there is such a crawl; without a name, the one that is open. UserError where there are several."""
@@ -86,8 +95,6 @@ class Fleet:
         return [name for name, state in zip(names, states, strict=True) if state not in (None, b"complete")]
 
     async def _check(self, name: str) -> None:
-        described = await self.crawls.describe(name)
-        if not described:
-            raise UserError(f"no crawl {name} of {self.keys.spider}: `scrapy frontier crawls` lists them")
-        if (shards := int(described["shards"])) != self.keys.shards:
+        shards = int((await self.crawls.describe(name))["shards"])
+        if shards != self.keys.shards:
             raise UserError(f"crawl {name} has {shards} shards: set FRONTIER_SHARDS={shards}")

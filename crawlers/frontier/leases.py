@@ -43,8 +43,15 @@ class Lease:
     """Failed before this one; those that were lost with their worker are not counted."""
     data: bytes
     request: Any = None
+    known_at: float = 0.0
+    """When it came into the frontier, as far as its place in the queue tells; on that clock too, as all moments."""
     taken_at: float = 0.0
-    """On that clock too."""
+    started_at: float = 0.0
+    """When its download began; 0 before."""
+    connecting: float | None = None
+    """Seconds for a connection; None where there was one already, or its handler does not tell."""
+    held: float = 0.0
+    """Seconds that it waited with its connection for its moment."""
     started: bool = False
     ended: bool = False
     lost: bool = False

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
+    from crawlers.frontier.leases import Lease
+
 DEPARTURE: ContextVar[Departure | None] = ContextVar("departure", default=None)
 """Of the request that is being downloaded, where its domain has a delay."""
+CONNECTING: ContextVar[Lease | None] = ContextVar("connecting", default=None)
+"""The lease of that request, which is told how long its connection took."""
 
 
 class NotLeased(Exception):
@@ -91,10 +95,18 @@ class _DepartingPool(HTTPConnectionPool):
         self._factory = like._factory
 
     def getConnection(self, key: Any, endpoint: Any) -> Any:
+        begun_at = monotonic()
         deferred = super().getConnection(key, endpoint)
+        if (lease := CONNECTING.get()) is not None and not deferred.called:
+            deferred.addCallback(_connected, lease, begun_at)
         if (departure := DEPARTURE.get()) is not None:
             deferred.addCallback(departure.wait_with)
         return deferred
+
+
+def _connected(connection: Any, lease: Lease, begun_at: float) -> Any:
+    lease.connecting = monotonic() - begun_at
+    return connection
 
 
 def _at_next_write(protocol: Any, tell: Callable[[], None]) -> None:

@@ -406,8 +406,9 @@ class Session:
         self.state = state.decode()
         now = monotonic()
         self._look_at = now + _LOOK
-        for id_, wait, delay, attempts, domain, data in rows:
+        for id_, wait, delay, attempts, domain, data, age in rows:
             lease = Lease(id_, token, self.number, domain.decode(), now + wait / 1000, delay / 1000, attempts, data)
+            lease.known_at = now - age / 1000
             self._plans.add(lease)
             self._frontier.add(lease)
         if rows:

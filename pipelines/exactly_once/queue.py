@@ -12,6 +12,7 @@ import structlog
 
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord
+from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
 from pipelines.exactly_once.machine import Batch, Ended
 
@@ -45,6 +46,7 @@ class ShardQueue:
         self._session = frontier.sessions[shard]
         self._load = load
         self._letters = letters
+        self._audit = crawler.get_extension(AuditTrail)
         self._waiting: deque[Ended] = deque()
         self._tracked: dict[Lease, contextlib.ExitStack] = {}
         self._event = asyncio.Event()
@@ -178,13 +180,17 @@ class ShardQueue:
             self._frontier.lost(one.lease)
 
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
-        """A dead letter takes the place of a record that Kafka refuses."""
+        """A dead letter takes the place of a record that Kafka refuses; of an audit event nothing does."""
         one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
         one.records = [record for record in one.records if record is not refused]
+        if self._audit is not None and self._audit.is_event(refused):
+            self._audit.give_up(refused, why)
+            return
         one.outcome, one.reason = "dead", "item"
         if refused.topic == self._dead_letters_topic or self._letters is None:
             log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
             one.reason = "dead letter refused"
+            self._tell_again(one)
             return
         record = RequestRecord()
         token = CURRENT.set(record)
@@ -193,10 +199,17 @@ class ShardQueue:
         finally:
             CURRENT.reset(token)
         one.records += record.records
+        self._tell_again(one)
         self._stats.inc_value("items/buffered", -1)
         self._stats.inc_value("items/dead")
         self._stats.inc_value("items/dead/delivery")
         metrics.ITEMS.labels("dead", "delivery").inc()
+
+    def _tell_again(self, one: Ended) -> None:
+        """The request has come to another end than its audit event tells."""
+        if (audit := self._audit) is not None:
+            end = one.outcome, one.reason, one.lease.id
+            one.records = [audit.amended(each, *end) if audit.is_event(each) else each for each in one.records]
 
     def _count(self, one: Ended) -> None:
         products = sum(record.topic == self._products for record in one.records)

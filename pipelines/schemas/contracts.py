@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crawlers.items import Product
+from crawlers.page import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +25,7 @@ class Contract:
         return f"{settings[self.topic]}-value"
 
 
-CONTRACTS = (Contract("products", Product, "KAFKA_TOPIC_PRODUCTS"),)
+CONTRACTS = (
+    Contract("products", Product, "KAFKA_TOPIC_PRODUCTS"),
+    Contract("pages", Page, "KAFKA_TOPIC_PAGES"),
+)

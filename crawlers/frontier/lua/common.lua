@@ -119,13 +119,17 @@ local function score_of(priority, arrival, depth_first)
   return -priority * ARRIVALS + (depth_first and -arrival or arrival)
 end
 
+local function arrival_of(score, depth_first)
+  local arrival = score % ARRIVALS
+  return depth_first and ARRIVALS - arrival or arrival
+end
+
 local ages, depth_first = {}, {}
 
 -- A request becomes open (1), or is no longer (-1).
 local function age(crawl, score, by)
   if not ages[crawl] then ages[crawl], depth_first[crawl] = {}, call('HGET', crawl .. ':meta', 'depth_first') == '1' end
-  local arrival = score % ARRIVALS
-  local minute = math.floor((depth_first[crawl] and ARRIVALS - arrival or arrival) / 60000)
+  local minute = math.floor(arrival_of(score, depth_first[crawl]) / 60000)
   ages[crawl][minute] = (ages[crawl][minute] or 0) + by
 end
 

@@ -5,7 +5,7 @@
 --   turn, default delay (ms), default concurrency, session as it was registered, slots of exactly once (numbers) or '', then the
 --   domains with a delay whose leases this worker goes on with: while it has unstarted ones, no other worker can
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
---   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request}
+--   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request, milliseconds since arrival}
 local worker, token = ARGV[1], ARGV[2]
 local look, quantum = tonumber(ARGV[4]), tonumber(ARGV[5])
 local want = math.min(tonumber(ARGV[3]), 1000) -- more in the next call: Lua unpacks some thousands of values at most
@@ -13,7 +13,8 @@ local default_delay, default_concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
 local session, slots = tonumber(ARGV[8]), names_in(ARGV[9])
 local PART = 100 -- rows that one call takes off a queue without leasing them
 
-local state = call('HGET', C .. ':meta', 'state') or 'gone'
+local meta = call('HMGET', C .. ':meta', 'state', 'began', 'depth_first')
+local state, began, is_depth_first = meta[1] or 'gone', tonumber(meta[2] or now), meta[3] == '1'
 local leases, ids, changed = {}, {}, false
 local rows = {}
 
@@ -116,7 +117,8 @@ local function visit(name)
     ids[#ids + 1] = id
     rows[#rows + 1] = id
     rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request, delay > 0})
-    leases[#leases + 1] = {id, start - now, delay, 0, name, request}
+    local since = math.max(0, now - began - arrival_of(tonumber(members[i + 1]), is_depth_first))
+    leases[#leases + 1] = {id, start - now, delay, 0, name, request, since}
     if delay > 0 then fields.p = start end
     grid = grid + delay
     start = math.max(grid, math.ceil(start + CLOSEST * delay))

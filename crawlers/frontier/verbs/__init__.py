@@ -37,6 +37,8 @@ class Verb:
             )
         if len(args) != self.arguments:
             raise UserError(f"expected: scrapy frontier {self.usage}")
+        if opts.seconds is not None and opts.seconds <= 0:
+            raise UserError(f"--seconds {opts.seconds:g}: expected a number above 0")
         if opts.top is not None and opts.top < 1:
             raise UserError(f"--top {opts.top}: expected 1 or more")
 
@@ -50,6 +52,7 @@ class Verb:
 _IMPORT = "from_url allow_pickle fingerprints move dry_run argument"
 OPTIONS = (
     *("crawl", "json", "watch", "top", "domain", "forget", "dead", "reason", "all_complete", "follow", "force"),
+    *("since", "seconds"),
     *_IMPORT.split(),
 )
 """Those that not every verb takes."""
@@ -57,7 +60,7 @@ OPTIONS = (
 VERBS = {
     "status": Verb("look.status", "status [--crawl ID] [--top N] [--json] [--watch]", "crawl top json watch"),
     "crawls": Verb("look.crawls", "crawls [--top N] [--json]", "top json"),
-    "why": Verb("look.why", "why URL [--crawl ID] [--json]", "crawl json", 1),
+    "why": Verb("why.why", "why URL [--crawl ID] [--since AGE] [--seconds N] [--json]", "crawl since seconds json", 1),
     "domains": Verb(
         "look.domains", "domains [--domain D] [--top N] [--json] [--forget D [--yes]]", "domain top json forget"
     ),

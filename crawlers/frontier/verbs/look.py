@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from scrapy import Request
-
-from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import UserError
 from crawlers.frontier import display, politeness
-from crawlers.frontier.fingerprints import fingerprinting
 from crawlers.frontier.fleet import Fleet
-from crawlers.frontier.idle_crawler import idle_crawler
 from crawlers.frontier.report import summaries
 from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, is_confirmed, show
 from crawlers.frontier.watching import show_status
-from crawlers.frontier.whereabouts import Search
-from crawlers.site_config import load_sites
 
 if TYPE_CHECKING:
     import argparse
@@ -35,27 +28,6 @@ async def crawls(settings: Any, args: list[str], opts: argparse.Namespace) -> in
         found = await summaries(fleet, opts.top or 20)
     show(display.crawls(found), {"crawls": found}, opts)
     return DONE
-
-
-async def why(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
-    """What became of a URL."""
-    [url] = args
-    if not is_web_url(url):
-        raise UserError(f"{url}: expected an http or https URL")
-    crawler = idle_crawler(settings, opts.spider)
-    shared = [site.name for site in load_sites(settings["SITES_DIR"]) if site.limits.shared and site.owns(url)]
-    async with Fleet.connected(settings, opts.spider) as fleet:
-        crawl = await fleet.the_crawl(opts.crawl)
-        fingerprint = fingerprinting(crawler, await fleet.crawls.formula(crawl))(Request(url))
-        found = await Search(fleet, crawl, fingerprint, [domain_of(url), *shared]).traces()
-        told = {
-            "url": url,
-            "crawl": crawl,
-            "fingerprint": fingerprint.hex(),
-            "requests": [asdict(one) for one in found],
-        }
-        show(display.traces(url, crawl, found, fleet.options.outcome_seconds), told, opts)
-    return DONE if found else NO_ANSWER
 
 
 async def domains(settings: Any, args: list[str], opts: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 PRODUCT_OBSERVED = "seine.product.observed"
 PAGE_FETCHED = "seine.page.fetched"
+PRODUCT_FORGOTTEN = "seine.product.forgotten"
 
 
 def contract_headers(

@@ -35,10 +35,10 @@ class PageEvents:
         registry = Registry(settings["SCHEMA_REGISTRY_URL"])
         return cls(topic, registry.schema_id(f"{topic}-value", "pages", register=register))
 
-    def record(self, page: Page, request_id: bytes) -> Record:
-        """The record of `page`; `request_id` tells apart requests that share a fingerprint."""
+    def record(self, page: Page, request_id: bytes, kind: str = PAGE_FETCHED) -> Record:
+        """The record of `page`, an event of that kind; `request_id` tells apart requests that share a fingerprint."""
         about = page.crawl_id, page.spider, page.site or page.domain, page.ended_at
-        headers = contract_headers(PAGE_FETCHED, _event_id(page, request_id), *about)
+        headers = contract_headers(kind, _event_id(page, request_id), *about)
         values = {name: getattr(page, name) for name in _FIELDS}
         return Record(self.topic, page.fingerprint.encode(), self._encoder.encode(values), headers, page)
 

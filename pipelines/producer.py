@@ -50,7 +50,8 @@ class Record(NamedTuple):
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
+    """None is a tombstone."""
     headers: list[tuple[str, bytes]]
     item: Any = None
 
@@ -103,7 +104,7 @@ class Producer:
         """
         started = time.monotonic()
         client, attempt = self._client, 0
-        with metrics.RECORDS_IN_FLIGHT.track_inprogress(), self._load.track(len(record.value)):
+        with metrics.RECORDS_IN_FLIGHT.track_inprogress(), self._load.track(len(record.value or b"")):
             while error := await self._try(client, record):
                 attempt += 1
                 metrics.DELIVERY_RETRIES.labels(error.name()).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -16,8 +17,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from crawlers.forgetting.trail import shown_key
+from crawlers.masking.keys import MaskingKeys
+from crawlers.masking.masking import Masking
+from crawlers.masking.rules import FieldRules, MaskingRules
+from crawlers.site_config import Site
 from tests.servers.web import Page, WebServer
-from tests.support import Finished, Seine
+from tests.support import Finished, Seine, consume, own_topics
 
 _KEYS = f"k2:{'n' * 32},k1:{'o' * 32}"
 
@@ -89,6 +95,17 @@ def test_a_forgotten_product_has_a_tombstone_and_the_others_none(seine: Seine, c
     headers = dict(tombstone.headers())
     assert (headers["ce_type"], headers["ce_source"]) == (b"seine.product.forgotten", b"/seine/forget/shop")
     assert b"jane" not in repr(headers).encode()
+    _check_trail(seine, lamp, dict(record.headers())["record_id"].decode())
+
+
+def _check_trail(seine: Seine, key: str, record_id: str) -> None:
+    """The trail tells of what was forgotten by a hash, as its address holds somebody's."""
+    events = consume(seine.env, seine.env["KAFKA_TOPIC_PAGES"])
+    [event] = [one for one in events if one.value["outcome"] == "forgotten"]
+    assert event.headers["ce_type"] == "seine.product.forgotten"
+    assert event.value["reason"] == f"key {hashlib.sha256(key.encode()).hexdigest()}"
+    assert (event.value["site"], event.value["record_ids"]) == ("shop", [record_id])
+    assert "jane" not in repr(event)
 
 
 def test_a_product_is_found_by_its_page_and_whatever_key_masked_it(seine: Seine, shop: WebServer) -> None:
@@ -106,6 +123,29 @@ def test_a_product_is_found_by_its_page_and_whatever_key_masked_it(seine: Seine,
     assert "jane" not in done.out
 
 
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("shop/SKU-1", None),
+        ("free/4006381333931", None),
+        ("free/http://shop.example/p/1", None),
+        ("shop/tok_k1_" + "a" * 32, None),
+        ("stranger.example/http://stranger.example/?to=jane@shop.example", "tok_k1_"),
+        ("stranger.example/http://stranger.example/?session=1", "tok_k1_"),
+        ("hidden/Jane Doe", "tok_k1_"),
+    ],
+)
+def test_the_trail_tells_a_personal_key_by_its_hash(key: str, shown: str | None) -> None:
+    hidden = MaskingRules(fields=FieldRules(sku="tokenise"))
+    sites = {
+        name: Site(name=name, domains=(f"{name}.example",), identity="sku", masking=rules)
+        for name, rules in (("shop", MaskingRules()), ("free", MaskingRules()), ("hidden", hidden))
+    }
+    keys = MaskingKeys.read(_KEYS.split(","), "")
+    masking = Masking(MaskingRules(query={"session": "drop"}), keys, tuple(sites.values()))
+    assert shown_key(key, masking, sites).startswith(shown or key)
+
+
 @pytest.fixture
 def topics(seine: Seine) -> Topics:
     """Empty topics of products and dead letters."""
@@ -119,7 +159,8 @@ class Topics:
         self.products, self.letters = env["KAFKA_TOPIC_PRODUCTS"], env["KAFKA_TOPIC_DEAD_LETTERS"]
         servers = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}
         self.admin, self._producer = AdminClient(servers), Producer(servers)
-        for created in self.admin.create_topics([NewTopic(name, 6) for name in (self.products, self.letters)]).values():
+        names = (self.products, self.letters, env["KAFKA_TOPIC_PAGES"])
+        for created in self.admin.create_topics([NewTopic(name, 6) for name in names]).values():
             created.result(30)
 
     def put(self, topic: str, key: str, partition: int = 0) -> None:
@@ -211,8 +252,8 @@ def crawled_once(tmp_path_factory: pytest.TempPathFactory, kafka_env: dict[str, 
     """A topic with a record that nobody forgets."""
     folder = tmp_path_factory.mktemp("forgetting")
     (folder / "sites").mkdir()
-    env = {"SITES_DIR": str(folder / "sites"), "REDIS_URL": "", "KAFKA_TOPIC_PRODUCTS": "forgetting"}
-    seine = Seine(folder, {**env, **kafka_env, "KAFKA_TOPIC_DEAD_LETTERS": "forgetting.dlq", "DOWNLOAD_DELAY": "0"})
+    env = {"SITES_DIR": str(folder / "sites"), "REDIS_URL": "", "DOWNLOAD_DELAY": "0"}
+    seine = Seine(folder, {**env, **kafka_env, **own_topics()})
     with WebServer({"/p/1": _page("Lamp")}) as server:
         assert seine.crawl("-a", f"urls={server.url}/p/1").code == 0
     return seine

@@ -26,7 +26,7 @@ def _rows() -> list[tuple[str, str, str, str]]:
 
 def test_the_table_has_every_time_of_every_topic_that_holds_products() -> None:
     settings = get_project_settings()
-    topics = {settings[f"KAFKA_TOPIC_{name}"] for name in ("PRODUCTS", "DEAD_LETTERS")}
+    topics = {settings[f"KAFKA_TOPIC_{name}"] for name in ("PRODUCTS", "DEAD_LETTERS", "PAGES")}
     times = {
         (topic, name, value)
         for topic, config in contract_topics(settings).items()

@@ -13,10 +13,12 @@ from urllib.parse import urldefrag
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.forgetting.claims import ON_ITS_WAY, delete, referred_elsewhere
-from crawlers.forgetting.tombstones import bury
+from crawlers.forgetting.tombstones import tombstones, write
 from crawlers.forgetting.traces import Traces, keys_of_url, traces
+from crawlers.forgetting.trail import Trail
 from crawlers.masking.masking import Masking
 from crawlers.site_config import load_sites
+from pipelines.page_events import is_audited
 from pipelines.topics import retention_seconds
 
 if TYPE_CHECKING:
@@ -28,15 +30,13 @@ _FOUND_NOTHING = 1
 def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
     """Forget the products with these keys, or those of `opts.url`; the exit code. Blocks. Raises SeineError."""
     topic, started = settings["KAFKA_TOPIC_PRODUCTS"], time.time()
-    if opts.url is None:
-        keys, sought = [_checked_key(keys)], f"of the key {keys[0]!r}" if keys else ""
-    elif keys:
-        raise UserError("expected a KEY or --url URL, not both")
-    else:
-        keys, sought = keys_of_url(settings, _spellings(settings, opts.url)), f"of the page {opts.url}"
+    names = [path.stem for path in sorted(Path(settings["SITES_DIR"]).glob("*.toml"))]
+    sites = {site.name: site for site in load_sites(settings["SITES_DIR"], names)}
+    masking = Masking.from_settings(settings, sites.values())
+    keys, sought = _wanted(settings, keys, opts.url, masking)
     found = traces(settings, keys)
     if not found.partitions:
-        print(f"seine: {topic} holds no record {sought}; `scrapy records tail` shows keys", file=sys.stderr)
+        print(f"seine: {topic} holds no record of {sought}; `scrapy records tail` shows keys", file=sys.stderr)
         return _FOUND_NOTHING
     if found.claims and not settings.get("CLAIM_CHECK_URL"):
         raise UserError(f"its records refer to {_counted(len(found.claims), 'claim')}: set CLAIM_CHECK_URL")
@@ -48,9 +48,24 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
     if not _is_agreed(found, opts):
         print("nothing is forgotten")
         return _FOUND_NOTHING
-    written = bury(settings, found.partitions)
-    print(f"forgotten  {_counted(written, 'tombstone')} on {topic}")
+    trail = Trail(settings, masking, sites) if is_audited(settings) else None
+    graves = tombstones(topic, found.partitions)
+    write(settings, graves)
+    print(f"forgotten  {_counted(len(graves), 'tombstone')} on {topic}")
+    if trail is not None:
+        write(settings, [(trail.event(key, found.record_ids[key]), -1) for key in sorted(found.partitions)])
     return _delete_claims(settings, found.claims - shared, started) if found.claims - shared else 0
+
+
+def _wanted(settings: Any, keys: list[str], url: str | None, masking: Masking) -> tuple[list[str], str]:
+    """The keys that are meant, and what was asked for in words."""
+    if url is not None and keys:
+        raise UserError("expected a KEY or --url URL, not both")
+    if url is not None:
+        return keys_of_url(settings, _spellings(url, masking)), f"the page {url}"
+    if len(keys) != 1 or not all(keys[0].partition("/")):
+        raise UserError("expected one KEY, site/identity as `scrapy records tail` shows it, or --url URL")
+    return keys, f"the key {keys[0]!r}"
 
 
 def _delete_claims(settings: Any, claims: set[str], started: float) -> int:
@@ -65,22 +80,12 @@ def _delete_claims(settings: Any, claims: set[str], started: float) -> int:
     return int(bool(deleted.left))
 
 
-def _checked_key(keys: list[str]) -> str:
-    if len(keys) != 1 or not all(keys[0].partition("/")):
-        raise UserError("expected one KEY, site/identity as `scrapy records tail` shows it, or --url URL")
-    return keys[0]
-
-
-def _spellings(settings: Any, url: str) -> set[str]:
+def _spellings(url: str, masking: Masking) -> set[str]:
     """`url` as records may have it: as it is, and as any site's rules, with any key, have masked it."""
     if not is_web_url(url):
         raise UserError(f"--url {url}: expected an http or https URL")
     url = urldefrag(url).url
-    sites = load_sites(
-        settings["SITES_DIR"], [path.stem for path in sorted(Path(settings["SITES_DIR"]).glob("*.toml"))]
-    )
-    maskers = Masking.from_settings(settings, sites).maskers
-    return {url}.union(*(masker.url_spellings(url) for masker in maskers))
+    return {url}.union(*(masker.url_spellings(url) for masker in masking.maskers))
 
 
 def _describe(found: Traces, shared: set[str], settings: Any) -> None:

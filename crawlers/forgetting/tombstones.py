@@ -10,47 +10,53 @@ from uuid import uuid4
 from confluent_kafka import KafkaError, Producer
 
 from crawlers.exceptions import StartupError
-from pipelines.producer import producer_config
+from pipelines.headers import PRODUCT_FORGOTTEN
+from pipelines.producer import Record, producer_config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _PATIENCE = 30.0
-"""Seconds that Kafka has to acknowledge them all."""
+"""Seconds that Kafka has to acknowledge all."""
 
 
-def bury(settings: Any, partitions: Mapping[str, set[int]]) -> int:
-    """Write a tombstone for each key to every partition that has a record of it; how many that were.
+def tombstones(topic: str, partitions: Mapping[str, set[int]]) -> list[tuple[Record, int]]:
+    """One for each key and partition that has a record of it."""
+    return [
+        (Record(topic, key.encode(), None, _headers(key)), partition)
+        for key, found in partitions.items()
+        for partition in sorted(found)
+    ]
 
-    Returns when all in-sync replicas have them. Blocks. Raises StartupError.
+
+def write(settings: Any, records: Iterable[tuple[Record, int]]) -> None:
+    """Return when all in-sync replicas have the records, each in its partition; -1 is the key's own.
+
+    Blocks. Raises StartupError.
     """
-    topic = settings["KAFKA_TOPIC_PRODUCTS"]
     producer = Producer(producer_config(settings), logger=logging.getLogger("seine.librdkafka"))
-    graves = [(key, partition) for key, found in partitions.items() for partition in sorted(found)]
     errors: list[KafkaError] = []
-    for key, partition in graves:
+    for record, partition in records:
         producer.produce(
-            topic,
-            key=key.encode(),
-            value=None,
+            record.topic,
+            key=record.key,
+            value=record.value,
             partition=partition,
-            headers=_headers(key),
+            headers=record.headers,  # type: ignore[arg-type]
             on_delivery=lambda error, _message: errors.append(error) if error else None,
         )
         producer.poll(0)
     unanswered = producer.flush(_PATIENCE)
     if errors or unanswered:
         why = errors[0].str() if errors else f"Kafka did not answer within {_PATIENCE:g} s"
-        raise StartupError(f"{topic}: {len(errors) + unanswered} of {len(graves)} tombstones are not written: {why}")
-    return len(graves)
+        raise StartupError(f"{len(errors) + unanswered} records are not written: {why}. Run this again")
 
 
-def _headers(key: str) -> list[tuple[str, str | bytes | None]]:
-    site = key.partition("/")[0]
+def _headers(key: str) -> list[tuple[str, bytes]]:
     return [
         ("ce_id", uuid4().hex.encode()),
-        ("ce_source", f"/seine/forget/{site}".encode()),
-        ("ce_type", b"seine.product.forgotten"),
+        ("ce_source", f"/seine/forget/{key.partition('/')[0]}".encode()),
+        ("ce_type", PRODUCT_FORGOTTEN.encode()),
         ("ce_specversion", b"1.0"),
         ("ce_time", datetime.now(UTC).isoformat(timespec="milliseconds").encode()),
     ]

@@ -23,6 +23,8 @@ class Traces:
     """Where records of each key are: in several partitions where the topic was given more."""
     letters: int = 0
     last_letter: datetime | None = None
+    record_ids: dict[str, set[str]] = field(default_factory=dict)
+    """Those of the records of each key."""
     claims: set[str] = field(default_factory=set)
     """The hashes of what records and letters refer to."""
 
@@ -50,7 +52,9 @@ def traces(settings: Any, keys: Collection[str]) -> Traces:
             if message.key() in wanted and message.value() is not None:
                 found.records += 1
                 found.claims |= claims_of(message)
-                found.partitions.setdefault(_text(message.key()), set()).add(message.partition())
+                key = _text(message.key())
+                found.partitions.setdefault(key, set()).add(message.partition())
+                found.record_ids.setdefault(key, set()).update(_record_ids(message))
     with RecordReader(settings, settings["KAFKA_TOPIC_DEAD_LETTERS"]) as reader:
         for message in reader.retained():
             if message.key() in wanted:
@@ -59,6 +63,10 @@ def traces(settings: Any, keys: Collection[str]) -> Traces:
                 written = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
                 found.last_letter = max(found.last_letter or written, written)
     return found
+
+
+def _record_ids(message: Any) -> list[str]:
+    return [_text(value) for name, value in message.headers() or [] if name == "record_id"]
 
 
 def _text(key: bytes | None) -> str:

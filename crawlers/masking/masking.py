@@ -25,7 +25,7 @@ class Masking:
 
     def __init__(self, fleet: MaskingRules, keys: MaskingKeys, sites: Collection[Site] = ()):
         """Raises UserError where a rule lacks its key, or would give all products of a site one key."""
-        self._keys = keys
+        self.keys = keys
         self._fleet = self._masker(fleet, "MASKING_PATTERNS, MASKING_FIELDS or MASKING_QUERY")
         self._sites = {site.name: self._of_site(fleet, site) for site in sites}
         self.of_logs = self._masker(_of_logs(fleet, sites), "a site")
@@ -79,11 +79,11 @@ class Masking:
             return None
         from crawlers.masking.masker import Masker
 
-        if rules.tokenises and not self._keys:
+        if rules.tokenises and not self.keys:
             raise UserError(
                 f"{where}: tokenise needs a key. Set MASKING_KEYS_FILE (or MASKING_KEYS): lines of id:secret"
             )
-        return Masker(rules, self._keys, country)
+        return Masker(rules, self.keys, country)
 
 
 def _country(locale: str | None) -> str | None:

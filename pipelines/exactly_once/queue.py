@@ -66,7 +66,7 @@ class ShardQueue:
         one = Ended(lease, outcome, reason, records)
         tracked = contextlib.ExitStack()
         for record in records:
-            tracked.enter_context(self._load.track(len(record.value)))
+            tracked.enter_context(self._load.track(len(record.value or b"")))
         self._tracked[lease] = tracked
         self._frontier.hand_over(lease, lambda: self._come(one))
 

@@ -229,6 +229,9 @@ def test_claims_go_with_the_last_record_that_refers_to_them(seine: Seine, shop: 
     last = claiming.run("records", "forget", second, "--yes")
     assert "deleted    1 claim" in last.out
     assert (last.code, blob.exists()) == (0, False)
+    verified = claiming.run("claims", "verify")
+    assert "1 claims" in verified.out
+    assert (verified.code, "0 good, 1 forgotten" in verified.out) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from crawlers.claims.references import Reference, references
+from crawlers.claims.references import Reference, references, still_referred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,10 @@ class Verified:
     bytes: int = 0
     bad: list[str] = field(default_factory=list)
     """One line for each claim that is missing or not as its record says, naming one record that refers to it."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """The lines of those that are missing, by hash."""
+    forgotten: int = 0
+    """Claims that are gone with all products that referred to them: tombstones follow their records."""
 
 
 async def verify(store: ClaimStore, settings: Any, topics: list[str]) -> Verified:
@@ -35,6 +39,9 @@ async def verify(store: ClaimStore, settings: Any, topics: list[str]) -> Verifie
     distinct = _distinct(references(settings, topics), found)
     while batch := await asyncio.to_thread(lambda: list(islice(distinct, _AT_ONCE))):
         await asyncio.gather(*(_verify(store, reference, found) for reference in batch))
+    missed = await asyncio.to_thread(still_referred, settings, topics, found.missing)
+    found.bad += [line for sha256, line in found.missing.items() if sha256 in missed]
+    found.forgotten = len(found.missing) - len(missed)
     return found
 
 
@@ -57,7 +64,7 @@ async def _verify(store: ClaimStore, reference: Reference, found: Verified) -> N
             digest.update(chunk)
             size += len(chunk)
     except FileNotFoundError:
-        found.bad.append(f"missing: {reference.sha256} of {reference.where}")
+        found.missing[reference.sha256] = f"missing: {reference.sha256} of {reference.where}"
         return
     found.bytes += size
     if digest.hexdigest() != reference.sha256:

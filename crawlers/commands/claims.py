@@ -120,8 +120,9 @@ class Command(ScrapyCommand):
             await store.files.close()
         for line in found.bad:
             print(line)
-        good = found.claims - len(found.bad)
+        good = found.claims - len(found.bad) - found.forgotten
         print(f"{found.records:,} records, {found.claims:,} claims, {_bytes(found.bytes)}: {good:,} good", end="")
+        print(f", {found.forgotten:,} forgotten" if found.forgotten else "", end="")
         print(f", {len(found.bad):,} not" if found.bad else "")
         self.exitcode = int(bool(found.bad))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
+from crawlers.claims.references import still_referred
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
-from crawlers.forgetting.claims import ON_ITS_WAY, delete, referred_elsewhere
+from crawlers.forgetting.claims import ON_ITS_WAY, delete
 from crawlers.forgetting.tombstones import tombstones, write
 from crawlers.forgetting.traces import Traces, keys_of_url, traces
 from crawlers.forgetting.trail import Trail
@@ -40,7 +41,7 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
         return _FOUND_NOTHING
     if found.claims and not settings.get("CLAIM_CHECK_URL"):
         raise UserError(f"its records refer to {_counted(len(found.claims), 'claim')}: set CLAIM_CHECK_URL")
-    shared = referred_elsewhere(settings, found.claims, keys)
+    shared = still_referred(settings, [topic, settings["KAFKA_TOPIC_DEAD_LETTERS"]], found.claims, but=keys)
     _describe(found, shared, settings)
     if opts.dry_run:
         print("dry run    nothing is forgotten")

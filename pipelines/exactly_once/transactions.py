@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,8 @@ class Transactions:
     def close(self) -> None:
         """Let go of what is not sent; librdkafka's threads end here."""
         self._client.purge()
-        self._client.poll(0)  # what was purged is told, and let go of
+        with contextlib.suppress(KafkaException):  # that it is fenced is known
+            self._client.poll(0)  # what was purged is told, and let go of
         del self._client
 
     def _produce(self, record: Record, partition: int, reports: _Reports, place: int) -> None:

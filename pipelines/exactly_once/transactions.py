@@ -98,7 +98,7 @@ class Transactions:
     def close(self) -> None:
         """Let go of what is not sent; librdkafka's threads end here."""
         self._client.purge()
-        with contextlib.suppress(KafkaException):  # that it is fenced is known
+        with contextlib.suppress(KafkaException, SystemError):  # that it is fenced is known
             self._client.poll(0)  # what was purged is told, and let go of
         del self._client
 
@@ -123,9 +123,12 @@ class Transactions:
                 return
 
     def _flush(self) -> None:
-        while self._client.flush(_STEP):
-            if self._is_over():
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the worker gives up"))
+        try:
+            while self._client.flush(_STEP):
+                if self._is_over():
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the worker gives up"))
+        except SystemError as error:  # confluent-kafka's, where a client has met a fatal error meanwhile
+            raise KafkaException(KafkaError(KafkaError._FATAL, str(error))) from error
 
     def _commit(self) -> None:
         deadline = time.monotonic() + self._alive

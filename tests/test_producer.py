@@ -13,9 +13,13 @@ from confluent_kafka import Producer as Client
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from scrapy.settings import Settings
+from scrapy.utils.project import get_project_settings
 
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord
+from crawlers.masking.keys import MaskingKeys
+from crawlers.masking.masking import Masking
+from crawlers.masking.rules import MaskingRules
 from deploy.local import Stack
 from pipelines.dead_letter import DeadLetters
 from pipelines.producer import Producer, Record, Undelivered, producer_config
@@ -87,7 +91,8 @@ def test_a_dead_letter_too_large_for_kafka_leaves_its_hash_and_its_size(
 ) -> None:
     producer = Producer(config, drain_seconds=5)
     item = {"url": "http://shop.example/1", "site": "shop", "identity": "1", "description": "x" * 2_000_000}
-    letters = DeadLetters(producer, topic, "products")
+    no_rules = Masking(MaskingRules(), MaskingKeys.of(get_project_settings()))
+    letters = DeadLetters(producer, topic, "products", no_rules)
 
     run(producer, letters.send(item, ValueError("y" * 1_000_000), "validation"))
 

@@ -324,6 +324,11 @@ class Frontier:
         room = target - len(self._ready)
         return -(-room // len(self.sessions)) if room * 2 >= target else 0
 
+    @property
+    def is_starved(self) -> bool:
+        """Whether requests could be started, and none is leased."""
+        return not self._ready and not self.draining and self.free_places() > 0
+
     def _pace(self) -> float:
         """Leases taken per second, lately."""
         elapsed = monotonic() - self._paced_at

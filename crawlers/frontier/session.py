@@ -189,13 +189,17 @@ class Session:
                 self._event.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._event.wait(), self._patience())
-            if (linger := self._last_exchange + self._options.linger - monotonic()) > 0:
+            if (linger := self._last_exchange + self._linger() - monotonic()) > 0:
                 await asyncio.sleep(linger)
             self._last_exchange = monotonic()
             await self._exchange(connection)
             if self._closing and self._frontier.quiet:
                 await self._answered(connection, self._reap(self._worker))
                 return
+
+    def _linger(self) -> float:
+        """Seconds between two exchanges; a worker that has nothing to do waits for less than what it might gather."""
+        return self._options.linger / 5 if self._frontier.is_starved else self._options.linger
 
     def _has_work(self) -> bool:
         return bool(self.operations or self.arrivals or self._settling or self._enqueuing or self._closing)

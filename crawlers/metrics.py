@@ -15,7 +15,7 @@ TRANSACTIONS = Counter("seine_transactions", "Of exactly once, by what became of
 TRANSACTION_SECONDS = Histogram("seine_transaction_seconds", "From begin to commit.", registry=REGISTRY)
 TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_transactions.", registry=REGISTRY)
 PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)
-AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka refused.", registry=REGISTRY)
+AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka or their schema refused.", registry=REGISTRY)
 
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY

@@ -72,6 +72,8 @@ class PathSpider(Spider):
     def request(self, url: str) -> Request:
         if "instead" in url:
             return Request(url, self.parse, errback=self.failed, meta={"instead": url.replace("instead", "place")})
+        if "odd" in url:
+            return Request(url, self.parse, errback=self.failed, meta={"proxy_label": 7})
         if "saved" in url:
             return Request(url, self.parse, errback=self.save)
         return Request(url, self.parse, errback=self.failed)

@@ -62,7 +62,8 @@ class AuditTrail:
     def event(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Record | None:
         """The event of a request that has ended so; None where none is told.
 
-        That is of a pending one, of one that is no longer this worker's, and of what AUDIT_SAMPLE leaves out.
+        That is of a pending one, of one that is no longer this worker's, of what AUDIT_SAMPLE leaves out, and of what
+        does not fit the schema.
         """
         lease = record.lease
         if outcome == "pending" or (lease is not None and (lease.lost or lease.settled)):
@@ -70,8 +71,12 @@ class AuditTrail:
         fingerprint: bytes = self._crawler.request_fingerprinter.fingerprint(record.request)  # type: ignore[union-attr]
         if not self._sample.takes(outcome, fingerprint):
             return None
-        page = self._page(record, outcome, reason, result, fingerprint)
-        return self._events.record(page, lease.id if lease is not None else fingerprint)
+        try:
+            page = self._page(record, outcome, reason, result, fingerprint)
+            return self._events.record(page, lease.id if lease is not None else fingerprint)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:  # spiders may write anything into meta
+            self._refuse(fingerprint[:8].hex(), f"{type(error).__name__}: {error}")
+            return None
 
     async def send(self, event: Record, record: RequestRecord, outcome: str) -> None:
         """Return when Kafka has the event, or where delivery is exactly once, when it goes with the request's records.
@@ -96,8 +101,12 @@ class AuditTrail:
 
     def give_up(self, event: Record, why: str) -> None:
         """Kafka refuses the event itself."""
+        self._refuse(event.key.decode(), why)
+
+    @staticmethod
+    def _refuse(fingerprint: str, why: str) -> None:
         metrics.AUDIT_REJECTED.inc()
-        log.error("audit event rejected", fingerprint=event.key.decode(), error=why)
+        log.error("audit event rejected", fingerprint=fingerprint, error=why)
 
     def _page(self, record: RequestRecord, outcome: str, reason: str, result: Any, fingerprint: bytes) -> Page:
         request: Request = record.request
@@ -115,7 +124,7 @@ class AuditTrail:
             outcome=outcome,
             reason=_text(reason) or None,
             error_class=record.error or _error_class(result),
-            status=_status(result),
+            status=_status(result, request),
             bytes=len(result.body) if isinstance(result, Response) else None,
             redirected_to=self._urls.shown(result.url, site or domain_of(result.url))
             if outcome == "redirected"
@@ -141,14 +150,14 @@ def _text(value: str) -> str:
     return value[:_LONGEST_TEXT].encode("utf-8", "replace").decode()
 
 
-def _status(result: Any) -> int | None:
+def _status(result: Any, request: Request) -> int | None:
     """Of the answer; of one that led to another request, as RedirectMiddleware tells it there."""
     if isinstance(result, Response):
         return result.status
-    if isinstance(result, Request):
-        last = (result.meta.get("redirect_reasons") or [None])[-1]
-        return last if isinstance(last, int) else None
-    return None
+    if not isinstance(result, Request):
+        return None
+    before, now = (one.meta.get("redirect_reasons") or [] for one in (request, result))
+    return now[-1] if len(now) > len(before) and isinstance(now[-1], int) else None
 
 
 def _error_class(result: Any) -> str | None:

@@ -101,7 +101,8 @@ class RequestOutcomes:
 
     def _finished(self, handled: Any, record: RequestRecord, result: Any) -> Any:
         record.account_for_middlewares()
-        return self._end(record, *_outcome(record, result, record.request), result) or handled
+        ended = self._end(record, *_outcome(record, result, record.request), result)
+        return handled if ended is None else ended.addCallback(lambda _: handled)
 
     def _end(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Deferred[None] | None:
         """Tell and settle a request that has ended so: at once, or when Kafka has its audit event."""

@@ -6,7 +6,7 @@ PAGES ?= ../shared/data/product-pages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery chaos stack-down clean
+.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +52,15 @@ bench-frontier: $(VENV)/.ready-dev ## the frontier beside scrapy-redis and plain
 bench-delivery: $(VENV)/.ready-dev ## delivery beside raw librdkafka, the usual way and the disk: some 15 minutes
 	@$(BIN)/python -m bench.delivery
 
+bench-outage: $(VENV)/.ready-dev ## a worker's memory while Kafka is away: some 5 minutes
+	@$(BIN)/python -m bench.outage
+
 chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
 	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py; \
 	CHAOS_SEED=$$seed ONCE_PAGES=4000 ONCE_DISTURBANCES=120 $(BIN)/python -m pytest -q -s tests/test_exactly_once.py -k whatever
 	@OUTAGE_SECONDS=30 $(BIN)/python -m pytest -q -s tests/test_frontier_faults.py -k silent
+	@OUTAGE_SECONDS=60 $(BIN)/python -m pytest -q -s tests/test_outages.py
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays
 	@$(BIN)/python -m deploy.demo_shop down

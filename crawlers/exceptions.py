@@ -5,11 +5,12 @@ SeineError
 │   └── SiteError        a site's TOML: file, line, what is expected
 ├── StartupError         a service that is unreachable or not as the contract needs it; one line, exit code 1
 │   └── IncompatibleSchema
-└── DeadLetter           an item that cannot be delivered: it goes to the dead-letter topic
-    ├── InvalidItem      stage "validation"
-    ├── LostClaim        stage "claim check"
-    ├── UnserializableItem   stage "serialization"
-    └── RejectedRecord   stage "delivery"
+├── DeadLetter           an item that cannot be delivered: it goes to the dead-letter topic
+│   ├── InvalidItem      stage "validation"
+│   ├── LostClaim        stage "claim check"
+│   ├── UnserializableItem   stage "serialization"
+│   └── RejectedRecord   stage "delivery"
+└── Undelivered          the worker closes before Kafka has acknowledged
 """
 
 from __future__ import annotations
@@ -73,3 +74,7 @@ class RejectedRecord(DeadLetter):
     """Kafka refused the record itself, sent alone."""
 
     stage = "delivery"
+
+
+class Undelivered(SeineError):
+    """The worker closes and Kafka has not acknowledged the record: its fate is unknown, its request unsettled."""

@@ -11,6 +11,7 @@ import orjson
 import structlog
 from scrapy.logformatter import LogFormatter
 
+from crawlers.exceptions import Undelivered
 from crawlers.masking.hidden import Hidden, passwords
 from crawlers.masking.masking import Masking
 
@@ -70,6 +71,12 @@ class QuietLogFormatter(LogFormatter):
 
     def dropped(self, item: Any, exception: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
         return None
+
+    def item_error(self, item: Any, exception: Any, response: Any, spider: Any) -> Any:
+        """An item that is pending has an event that says so; Scrapy's line would show all of the item."""
+        if isinstance(exception, Undelivered):
+            return {"level": logging.DEBUG, "msg": "item pending", "args": ()}
+        return super().item_error(item, exception, response, spider)
 
 
 class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]

@@ -47,7 +47,7 @@ class RecordReader:
             raise UserError('KAFKA_BOOTSTRAP_SERVERS is not set. On a laptop: eval "$(scrapy stack env)"')
         self._topic = topic
         self._servers = settings["KAFKA_BOOTSTRAP_SERVERS"]
-        self._registry_url = settings.get("SCHEMA_REGISTRY_URL")
+        self._settings = settings
         config = {
             **client_config(settings),
             "group.id": "seine-records",
@@ -160,9 +160,9 @@ class RecordReader:
 
     @functools.cache  # noqa: B019 - as short-lived as the command that holds it
     def _schema(self, schema_id: int) -> Any:
-        if not self._registry_url:
+        if not self._settings.get("SCHEMA_REGISTRY_URL"):
             raise UserError("SCHEMA_REGISTRY_URL is not set: these records need it to be decoded")
-        return fastavro.parse_schema(json.loads(Registry(self._registry_url).schema_by_id(schema_id)))
+        return fastavro.parse_schema(json.loads(Registry.from_settings(self._settings).schema_by_id(schema_id)))
 
 
 def to_json(record: dict[str, Any]) -> str:

@@ -103,6 +103,7 @@ KAFKA_TRANSACTION_LINGER = env("KAFKA_TRANSACTION_LINGER", float, 0.05, "seconds
 KAFKA_TRANSACTION_TIMEOUT = env("KAFKA_TRANSACTION_TIMEOUT", float, 15.0, "seconds until Kafka aborts one by itself")
 KAFKA_LEDGER_LAG = env("KAFKA_LEDGER_LAG", float, 604_800.0, "seconds: age of the oldest Redis backup ever restored")
 KAFKA_DELIVERY_TIMEOUT = env("KAFKA_DELIVERY_TIMEOUT", float, 300.0, "seconds until a send is tried anew")
+KAFKA_TIMEOUT = env("KAFKA_TIMEOUT", float, 10.0, "seconds without acknowledgement until Kafka counts as away")
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")
 SINK_HIGH_WATER_BYTES = env("SINK_HIGH_WATER_BYTES", int, 33_554_432, "bytes in flight that pause leasing, to half")
@@ -111,7 +112,22 @@ KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-
 KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")
 KAFKA_SASL_PASSWORD = env("KAFKA_SASL_PASSWORD", str, None, "password for SASL; never logged")
 KAFKA_SSL_CA_LOCATION = env("KAFKA_SSL_CA_LOCATION", str, None, "file of the CA that signed the brokers' certificates")
+KAFKA_SSL_CERTIFICATE_LOCATION = env("KAFKA_SSL_CERTIFICATE_LOCATION", str, None, "file of this client's certificate")
+KAFKA_SSL_KEY_LOCATION = env("KAFKA_SSL_KEY_LOCATION", str, None, "file of its private key")
+KAFKA_SSL_KEY_PASSWORD = env("KAFKA_SSL_KEY_PASSWORD", str, None, "password of that key; never logged")
 SCHEMA_REGISTRY_URL = env("SCHEMA_REGISTRY_URL", str, None, "registry with Confluent's API")
+SCHEMA_REGISTRY_USERNAME = env("SCHEMA_REGISTRY_USERNAME", str, None, "user name at the registry (HTTP basic)")
+SCHEMA_REGISTRY_PASSWORD = env("SCHEMA_REGISTRY_PASSWORD", str, None, "password at the registry; never logged")
+SCHEMA_REGISTRY_SSL_CA_LOCATION = env(
+    "SCHEMA_REGISTRY_SSL_CA_LOCATION", str, None, "file of the CA that signed the registry's certificate"
+)
+SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION = env(
+    "SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION", str, None, "file of this client's certificate for the registry"
+)
+SCHEMA_REGISTRY_SSL_KEY_LOCATION = env("SCHEMA_REGISTRY_SSL_KEY_LOCATION", str, None, "file of its private key")
+SCHEMA_REGISTRY_SSL_KEY_PASSWORD = env(
+    "SCHEMA_REGISTRY_SSL_KEY_PASSWORD", str, None, "password of that key; never logged"
+)
 SCHEMA_REGISTRY_AUTO_REGISTER = env(
     "SCHEMA_REGISTRY_AUTO_REGISTER", bool, False, "whether the committed schemas are registered at start"
 )

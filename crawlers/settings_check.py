@@ -26,6 +26,7 @@ _POSITIVE = {
     "KAFKA_DELIVERY_TIMEOUT",
     "CLAIM_CHECK_CONCURRENCY",
     "CLAIM_CHECK_TIMEOUT",
+    "KAFKA_TIMEOUT",
 }
 _CHOICES = {
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
@@ -39,7 +40,11 @@ _PATTERNS = {
     "KAFKA_TOPIC_PAGES": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
 }
 _URLS = ("SCHEMA_REGISTRY_URL",)
-_FILES = ("KAFKA_SSL_CA_LOCATION",)
+_FILES = tuple(
+    f"{service}_SSL_{what}_LOCATION"
+    for service in ("KAFKA", "SCHEMA_REGISTRY")
+    for what in ("CA", "CERTIFICATE", "KEY")
+)
 
 
 def check_settings(settings: Any) -> None:

@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from crawlers import metrics
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,13 +43,11 @@ class SinkLoad:
     @contextmanager
     def track(self, size: int) -> Iterator[None]:
         """A record of `size` bytes is in flight."""
-        self.records += 1
-        self.bytes += size
+        self._add(1, size)
         try:
             yield
         finally:
-            self.records -= 1
-            self.bytes -= size
+            self._add(-1, -size)
 
     def has_room(self) -> bool:
         """Whether more may be fetched."""
@@ -55,7 +55,15 @@ class SinkLoad:
             self._is_full = self.records > self._most_records // 2 or self.bytes > self._most_bytes // 2
             if not self._is_full:
                 log.info("sink has room", records=self.records, bytes=self.bytes)
+                metrics.SINK_FULL.set(0)
         elif self.records >= self._most_records or self.bytes >= self._most_bytes:
             self._is_full = True
             log.warning("sink full: leasing pauses", records=self.records, bytes=self.bytes)
+            metrics.SINK_FULL.set(1)
         return not self._is_full
+
+    def _add(self, records: int, size: int) -> None:
+        self.records += records
+        self.bytes += size
+        metrics.SINK_RECORDS.set(self.records)
+        metrics.SINK_BYTES.set(self.bytes)

@@ -41,7 +41,7 @@ class AvroPipeline:
             raise NotConfigured("KAFKA_BOOTSTRAP_SERVERS and SCHEMA_REGISTRY_URL are not both set")
         topic = settings["KAFKA_TOPIC_PRODUCTS"]
         register = settings.getbool("SCHEMA_REGISTRY_AUTO_REGISTER")
-        registry = Registry(settings["SCHEMA_REGISTRY_URL"])
+        registry = Registry.from_settings(settings)
         return cls(topic, registry.schema_id(f"{topic}-value", "products", register=register))
 
     def process_item(self, item: Product) -> Record:

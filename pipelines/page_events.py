@@ -32,7 +32,7 @@ class PageEvents:
         """Asks the registry for the schema's id, and blocks. Raises StartupError."""
         topic = settings["KAFKA_TOPIC_PAGES"]
         register = settings.getbool("SCHEMA_REGISTRY_AUTO_REGISTER")
-        registry = Registry(settings["SCHEMA_REGISTRY_URL"])
+        registry = Registry.from_settings(settings)
         return cls(topic, registry.schema_id(f"{topic}-value", "pages", register=register))
 
     def record(self, page: Page, request_id: bytes, kind: str = PAGE_FETCHED) -> Record:

@@ -9,12 +9,11 @@ from scrapy.exceptions import DropItem
 from scrapy.pipelines import ItemPipelineManager
 
 from crawlers import metrics
-from crawlers.exceptions import DeadLetter
+from crawlers.exceptions import DeadLetter, Undelivered
 from crawlers.outcomes import note_fate
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
 from pipelines.exactly_once.delivery import check_slots
-from pipelines.producer import Undelivered
 from pipelines.topics import require_kafka
 
 if TYPE_CHECKING:

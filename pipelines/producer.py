@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import sys
-import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka import Producer as Client
 
 from crawlers import metrics
-from crawlers.exceptions import RejectedRecord, SeineError
+from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.sink_load import SinkLoad
 from pipelines.kafka_config import client_config
+from pipelines.kafka_health import KafkaHealth
+from pipelines.polled_client import PolledClient
+from pipelines.topic_keeper import TopicKeeper
+from pipelines.wall_clock import WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +35,22 @@ THE_RECORDS_FAULT = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.INVALID_MSG_SIZE,
     KafkaError.INVALID_RECORD,
-    KafkaError.INVALID_TIMESTAMP,
     KafkaError.POLICY_VIOLATION,
     KafkaError.RECORD_LIST_TOO_LARGE,
 }
-_POLL_SECONDS = 0.1
+_RETIRED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._DESTROY}
+"""Said of the records of a client that was replaced."""
+_NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_FULL_SECONDS = 0.1
+"""Until a full queue of librdkafka's is tried again."""
+_LOOK_SECONDS = 0.25
+"""Between two looks at what waits."""
 _LONGEST_BACKOFF = 10.0
-
-
-class Undelivered(SeineError):
-    """The worker closes and Kafka has not acknowledged the record: its fate is unknown, its request unsettled."""
+_LONGEST_JOIN = 5.0
+_CLOCK_TOLERANCE = 5.0
+"""Seconds that the wall clock may be set back unnoticed: so long librdkafka may oversleep."""
+_REBUILD_SECONDS = 2.0
+"""At least, between two rebuilds: what broke one producer may break the next."""
 
 
 class Record(NamedTuple):
@@ -55,11 +63,16 @@ class Record(NamedTuple):
     headers: list[tuple[str, bytes]]
     item: Any = None
 
+    @property
+    def size(self) -> int:
+        """Bytes that Kafka counts."""
+        return len(self.key) + len(self.value or b"") + sum(len(name) + len(text) for name, text in self.headers)
+
 
 class Producer:
     """An idempotent producer whose `send` returns when all in-sync replicas have the record.
 
-    librdkafka's calls and the poll thread never touch the event loop: reports cross to it in batches.
+    librdkafka's threads never touch the event loop: reports cross to it in batches.
     One rejected record fails its whole batch, so each record of such a batch is sent again alone.
     A system's fault (no broker, no topic, no right to write) is retried until the worker closes.
     """
@@ -72,29 +85,39 @@ class Producer:
         drain_seconds: float,
         closing: Callable[[], bool] = lambda: False,
         load: SinkLoad | None = None,
+        health: KafkaHealth | None = None,
+        topics: TopicKeeper | None = None,
     ):
-        self._config = config
+        self._load = load or SinkLoad(sys.maxsize, sys.maxsize)
+        self._health = health or KafkaHealth(_LONGEST_BACKOFF)
+        self._topics = topics
+        self._config = {**config, "error_cb": lambda error: self._health.trouble(error.str())}
         self._drain_seconds = drain_seconds
         self._closing = closing
-        self._load = load or SinkLoad(sys.maxsize, sys.maxsize)
-        self._client = self._new_client()
-        self._alone: Client | None = None
-        self._retired: deque[Client] = deque()
+        self._closing_since: float | None = None
+        self._clock = WallClock(_CLOCK_TOLERANCE)
+        self._rebuilt_at = -_REBUILD_SECONDS
+        self._client = PolledClient(self._config)
+        self._alone: PolledClient | None = None
         self._reports: deque[tuple[asyncio.Future[KafkaError | None], KafkaError | None]] = deque()
+        self._is_woken = False
         self._waiting: set[asyncio.Future[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._is_away = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
         """The one producer of `crawler`'s process."""
         if crawler not in cls._shared:
             settings = crawler.settings
-            config = producer_config(settings)
-            drain_seconds = settings.getfloat("KAFKA_DRAIN_TIMEOUT")
-            cls._shared[crawler] = cls(config, drain_seconds, lambda: is_closing(crawler), SinkLoad.of(crawler))
+            cls._shared[crawler] = cls(
+                producer_config(settings),
+                settings.getfloat("KAFKA_DRAIN_TIMEOUT"),
+                lambda: is_closing(crawler),
+                SinkLoad.of(crawler),
+                KafkaHealth(settings.getfloat("KAFKA_TIMEOUT")),
+                TopicKeeper(settings),
+            )
         return cls._shared[crawler]  # type: ignore[return-value]
 
     async def send(self, record: Record) -> None:
@@ -103,64 +126,56 @@ class Producer:
         Raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had to close first.
         """
         started = time.monotonic()
-        client, attempt = self._client, 0
-        with metrics.RECORDS_IN_FLIGHT.track_inprogress(), self._load.track(len(record.value or b"")):
-            while error := await self._try(client, record):
-                attempt += 1
-                metrics.DELIVERY_RETRIES.labels(error.name()).inc()
-                if error.code() in THE_RECORDS_FAULT:
-                    if client is self._alone or not _is_batched(error):
-                        raise RejectedRecord(f"{record.topic}: {error.str()}")
-                    client = self._client_for_one()
-                    continue
-                if error.fatal():
-                    self._rebuild(client, error)
-                client = self._client
-                await self._back_off(attempt, record, error)
-        if self._is_away:
-            self._is_away = False
-            log.info("kafka back", topic=record.topic)
+        with (
+            metrics.RECORDS_IN_FLIGHT.track_inprogress(),
+            self._load.track(record.size),
+            self._health.sending(record.topic),
+        ):
+            await self._deliver(record)
+            self._health.answered(record.topic)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
 
-    async def close(self) -> None:
-        """Stop the poll thread; what is not acknowledged by then was told so."""
-        self._stop.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+    async def _deliver(self, record: Record) -> None:
+        client, attempt = self._client, 0
+        while error := await self._try(client, record):
+            attempt += 1
+            metrics.DELIVERY_RETRIES.labels(error.name()).inc()
+            if error.code() in THE_RECORDS_FAULT:
+                if client is self._alone or not _is_batched(error):
+                    raise RejectedRecord(f"{record.topic}: {error.str()}")
+                client = self._client_for_one()
+                continue
+            if error.code() in _RETIRED:
+                client = self._client
+                continue
+            self._health.failed(record.topic, error.str())
+            if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
+                self._replace(client, error.str())
+            elif error.code() in _NO_TOPIC and self._topics is not None:
+                self._topics.restore()
+            await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
+            client = self._client
 
-    async def _try(self, client: Client, record: Record) -> KafkaError | None:
+    async def close(self) -> None:
+        """Stop; what is not acknowledged by then was told so."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for client in filter(None, (self._client, self._alone)):
+            await asyncio.to_thread(client.close, _LONGEST_JOIN)
+
+    async def _try(self, client: PolledClient, record: Record) -> KafkaError | None:
         """The error of one produce, None when acknowledged."""
-        self._start()
         report = self._wait()
+        self._clock.look()
         try:
-            while not self._produce(client, record, report):
-                await self._pause(_POLL_SECONDS)
-            return await report
+            with self._health.asking(record.topic):
+                while not client.produce(record, partial(self._reported, report)):
+                    await self._pause(_FULL_SECONDS)
+                return await report
         except KafkaException as error:
             return error.args[0]  # type: ignore[no-any-return]
         finally:
             self._waiting.discard(report)
-
-    def _produce(self, client: Client, record: Record, report: asyncio.Future[KafkaError | None]) -> bool:
-        """Whether librdkafka took the record; its queue may be full."""
-        try:
-            client.produce(
-                record.topic,
-                key=record.key,
-                value=record.value,
-                headers=record.headers,  # type: ignore[arg-type]
-                on_delivery=lambda error, _message: self._reported(report, error),
-            )
-        except BufferError:
-            return False
-        return True
-
-    async def _back_off(self, attempt: int, record: Record, error: KafkaError) -> None:
-        if not self._is_away:
-            self._is_away = True
-            log.error("kafka away", topic=record.topic, error=error.str(), in_flight=len(self._waiting))
-        await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
 
     async def _pause(self, seconds: float) -> None:
         """Wait `seconds`, or raise Undelivered as soon as the worker gives up."""
@@ -172,39 +187,25 @@ class Producer:
             self._waiting.discard(giving_up)
 
     def _wait(self) -> asyncio.Future[Any]:
-        future = asyncio.get_running_loop().create_future()
+        self._loop = self._loop or asyncio.get_running_loop()
+        future = self._loop.create_future()
         self._waiting.add(future)
+        if self._timer is None:
+            self._look()
         return future
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
-            self._thread.start()
-
-    def _poll(self) -> None:
-        """The poll thread: serve callbacks until closed, and give up when closing takes too long."""
-        deadline = None
-        while not self._stop.is_set():
-            try:
-                self._serve_callbacks()
-            except Exception:
-                log.exception("poll failed")
-            if self._closing():
-                deadline = deadline or time.monotonic() + self._drain_seconds
-                if time.monotonic() > deadline and self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._give_up)
-                    deadline = time.monotonic() + self._drain_seconds
-
-    def _serve_callbacks(self) -> None:
-        alone, retired = self._alone, list(self._retired)
-        self._client.poll(_POLL_SECONDS / 10 if alone or retired else _POLL_SECONDS)
-        if alone is not None:
-            alone.poll(0)
-        for client in retired:
-            client.poll(0)
-            if not len(client):
-                self._retired.remove(client)
+    def _look(self) -> None:
+        """While records wait: notice a silent Kafka and a wrong clock, and give up when closing takes too long."""
+        assert self._loop is not None
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
+        self._health.look()
+        if self._clock.went_back():
+            for client in filter(None, (self._client, self._alone)):
+                self._replace(client, "the clock was set back, on which librdkafka waits")
+        if self._closing():
+            self._closing_since = self._closing_since or time.monotonic()
+            if time.monotonic() - self._closing_since > self._drain_seconds:
+                self._give_up()
 
     def _give_up(self) -> None:
         for future in self._waiting:
@@ -212,39 +213,38 @@ class Producer:
                 future.set_exception(Undelivered(f"Kafka did not acknowledge within {self._drain_seconds:g} s"))
 
     def _reported(self, report: asyncio.Future[KafkaError | None], error: KafkaError | None) -> None:
-        """A delivery report, in the poll thread. One wake-up of the loop serves all that arrive before it runs."""
-        idle = not self._reports
+        """A delivery report, in a client's thread. One wake-up of the loop serves all that arrive before it runs."""
+        assert self._loop is not None
         self._reports.append((report, error))
-        if idle and self._loop is not None and not self._loop.is_closed():
+        if not self._is_woken and not self._loop.is_closed():
+            self._is_woken = True
             self._loop.call_soon_threadsafe(self._settle)
 
     def _settle(self) -> None:
+        self._is_woken = False  # before the reports are looked at: what comes later wakes again
         while self._reports:
             report, error = self._reports.popleft()
             if not report.done():
                 report.set_result(error)
 
-    def _client_for_one(self) -> Client:
+    def _client_for_one(self) -> PolledClient:
         """A producer whose batches hold one record each."""
         if self._alone is None:
-            self._alone = self._new_client({"batch.num.messages": 1})
+            self._alone = PolledClient({**self._config, "batch.num.messages": 1})
         return self._alone
 
-    def _rebuild(self, broken: Client, error: KafkaError) -> None:
-        """Replace a producer that a fatal error ended; its other records are reported as failed, and sent anew."""
-        if broken is self._client:
-            log.error("producer rebuilt", error=error.str())
-            metrics.PRODUCER_REBUILDS.inc()
-            self._client = self._new_client()
-        elif broken is self._alone:
+    def _replace(self, broken: PolledClient, why: str) -> None:
+        """Go on without a client that is of no more use: its records are reported as failed, and sent anew."""
+        if broken is self._alone:
             self._alone = None
+        elif broken is self._client:
+            self._rebuilt_at = time.monotonic()
+            log.error("producer rebuilt", why=why)
+            metrics.PRODUCER_REBUILDS.inc()
+            self._client = PolledClient(self._config)
         else:
             return
-        broken.purge()
-        self._retired.append(broken)
-
-    def _new_client(self, extra: dict[str, Any] | None = None) -> Client:
-        return Client({**self._config, **(extra or {})}, logger=logging.getLogger("seine.librdkafka"))
+        broken.retire()
 
 
 def producer_config(settings: Any) -> dict[str, Any]:
@@ -258,12 +258,18 @@ def producer_config(settings: Any) -> dict[str, Any]:
         "partitioner": "murmur2_random",  # Java's, so that every client agrees on a key's partition
         "delivery.timeout.ms": int(settings.getfloat("KAFKA_DELIVERY_TIMEOUT") * 1000),
         "queue.buffering.max.kbytes": 65536,
+        "topic.metadata.propagation.max.ms": 5000,  # a missing topic is told soon; sends are tried anew anyway
     }
 
 
 def _is_batched(error: KafkaError) -> bool:
     """Whether the broker said it, of a batch; what librdkafka says before sending is of the record itself."""
     return error.code() != KafkaError.MSG_SIZE_TOO_LARGE or "Broker" in error.str()
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    """Whether the client is of no more use; reports carry the code, and not the flag."""
+    return error.fatal() or error.code() == KafkaError._FATAL
 
 
 def is_closing(crawler: Crawler) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
-from crawlers.exceptions import IncompatibleSchema, StartupError
+from crawlers.exceptions import IncompatibleSchema, StartupError, UserError
+from pipelines.kafka_config import registry_access
 from pipelines.schemas import schema_text
 from pipelines.schemas.compatibility import unreadable_versions
 
@@ -34,10 +35,19 @@ class Registry:
     Raises StartupError where it is down or answers with an error.
     """
 
-    def __init__(self, url: str, timeout: float = 10.0):
+    def __init__(self, url: str, timeout: float = 10.0, access: dict[str, Any] | None = None):
+        """`access`: user, certificates and the like, by their names in Confluent's client."""
         self.url = _without_password(url)
-        self._client = SchemaRegistryClient({"url": url, "timeout": timeout, "max.retries": 1})
+        self._client = SchemaRegistryClient({"url": url, "timeout": timeout, "max.retries": 1, **(access or {})})
         logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Self:
+        """The registry of SCHEMA_REGISTRY_URL, with its user and certificates."""
+        try:
+            return cls(settings["SCHEMA_REGISTRY_URL"], access=registry_access(settings))
+        except (OSError, ValueError) as error:
+            raise UserError(f"SCHEMA_REGISTRY_SSL_*: the certificates or the key cannot be used: {error}") from None
 
     def schema_id(self, subject: str, name: str, *, register: bool) -> int:
         """The id of the committed schema `name` under `subject`; registered first where `register` allows it.

@@ -10,26 +10,33 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
-from crawlers.exceptions import StartupError
+from crawlers.exceptions import StartupError, UserError
 from pipelines.delivery import is_exactly_once
 from pipelines.kafka_config import client_config
 
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
 _WEEK_MS = 7 * _DAY_MS
+_BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
+"""So that retention, compaction and what the broker accepts do not hang on a worker's clock."""
 _KEYED = {
     "cleanup.policy": "compact,delete",
     "retention.ms": str(52 * _WEEK_MS),
     "min.compaction.lag.ms": str(_HOUR_MS),
     "max.compaction.lag.ms": str(_DAY_MS),  # without it a forgotten record may stay until its retention ends
     "delete.retention.ms": str(_WEEK_MS),  # a consumer may be away for as long and still see a tombstone
+    **_BROKERS_CLOCK,
 }
 _LOG = {
     "cleanup.policy": "delete",
     "retention.ms": str(4 * _WEEK_MS),
     "segment.ms": str(_DAY_MS),  # segments are deleted whole: this is how much longer than its retention a record stays
+    **_BROKERS_CLOCK,
 }
 _TIMEOUT = 10.0
+_PATIENCE = (1.0, 2.0, 7.0)
+"""Seconds that are waited for an answer; in between, whether there is hope."""
+_HOPELESS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
 
 
 def contract_topics(settings: Any) -> dict[str, dict[str, str]]:
@@ -58,9 +65,9 @@ def ensure_topics(settings: Any) -> None:
 
     Blocks. Raises StartupError where Kafka is unreachable, or where a topic is missing and may not be created.
     """
-    admin = AdminClient(client_config(settings), logger=logging.getLogger("seine.librdkafka"))
+    admin, existing = _existing(settings)
     wanted = contract_topics(settings)
-    missing = [topic for topic in wanted if topic not in _existing(admin, settings)]
+    missing = [topic for topic in wanted if topic not in existing]
     if not missing:
         return
     if not settings.getbool("KAFKA_CREATE_TOPICS"):
@@ -74,8 +81,8 @@ def retention_seconds(settings: Any, topics: list[str]) -> dict[str, float]:
 
     Raises StartupError where Kafka is unreachable or lacks a topic.
     """
-    admin = AdminClient(client_config(settings), logger=logging.getLogger("seine.librdkafka"))
-    missing = [topic for topic in topics if topic not in _existing(admin, settings)]
+    admin, existing = _existing(settings)
+    missing = [topic for topic in topics if topic not in existing]
     if missing:
         raise StartupError(f"Kafka lacks {_listed(missing)}")
     asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics])
@@ -91,15 +98,30 @@ def _retention(config: Any) -> float:
     return milliseconds / 1000 if is_bounded else math.inf
 
 
-def _existing(admin: AdminClient, settings: Any) -> set[str]:
+def _existing(settings: Any) -> tuple[AdminClient, set[str]]:
+    """A client, and the topics that are there."""
+    errors: list[KafkaError] = []
+    admin = _admin({**client_config(settings), "error_cb": errors.append})
+    for seconds in _PATIENCE:
+        try:
+            return admin, set(admin.list_topics(timeout=seconds).topics)
+        except KafkaException as error:
+            errors.append(error.args[0])
+        admin.poll(0)  # which tells what else went wrong
+        if any(error.code() in _HOPELESS for error in errors):
+            break
+    why = next((error for error in errors if error.code() in _HOPELESS), errors[-1]).str()
+    raise StartupError(
+        f"Kafka does not answer at {settings['KAFKA_BOOTSTRAP_SERVERS']} (KAFKA_BOOTSTRAP_SERVERS): {why}. "
+        "On a laptop: scrapy stack up"
+    )
+
+
+def _admin(config: dict[str, Any]) -> AdminClient:
     try:
-        return set(admin.list_topics(timeout=_TIMEOUT).topics)
-    except KafkaException as error:
-        servers = settings["KAFKA_BOOTSTRAP_SERVERS"]
-        raise StartupError(
-            f"Kafka does not answer at {servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}. "
-            "On a laptop: scrapy stack up"
-        ) from None
+        return AdminClient(config, logger=logging.getLogger("seine.librdkafka"))
+    except KafkaException as error:  # it reads certificates and keys
+        raise UserError(f"KAFKA_*: no client can be made of these settings: {error.args[0].str()}") from None
 
 
 def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]) -> None:

@@ -15,6 +15,7 @@ from deploy.local import Stack, StackConfig
 from tests.fleet import FrontierSeine
 from tests.servers.certificates import Certificate
 from tests.servers.hdfs import HdfsServer
+from tests.servers.kafka import GuardedBroker
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, free_ports, own_topics
@@ -49,6 +50,13 @@ def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def kafka_env(kafka_stack: Stack) -> dict[str, str]:
     """The environment variables that point Seine at them."""
     return {name: value for name, value in kafka_stack.env().items() if name.startswith(("KAFKA_", "SCHEMA_"))}
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """A broker with users, rights and TLS, on a disk that can be filled. A test that stops it starts it again."""
+    with GuardedBroker(tmp_path_factory.mktemp("guarded")) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from pipelines.producer import Undelivered
+from crawlers.exceptions import Undelivered
 
 
 class Pipeline:

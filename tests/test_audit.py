@@ -386,9 +386,7 @@ def test_an_event_that_kafka_refuses_holds_nothing_up(audited: FrontierSeine, we
     assert len(ended.finished.events("audit event rejected")) == 2
 
 
-def test_a_request_whose_event_fits_no_schema_is_settled(
-    audited: FrontierSeine, web: Callable[..., WebServer]
-) -> None:
+def test_a_request_whose_event_fits_no_schema_is_settled(audited: FrontierSeine, web: Callable[..., WebServer]) -> None:
     """Its spider wrote a number where a label belongs."""
     ended = audited.crawl_from(web({"/": links("/odd"), "/odd": Page("x")}), "/")
     assert ended.finished.code == 0, ended.finished.err[-3000:]

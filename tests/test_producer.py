@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -16,13 +17,13 @@ from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
 
 from crawlers import metrics
-from crawlers.exceptions import RejectedRecord
+from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.masking.keys import MaskingKeys
 from crawlers.masking.masking import Masking
 from crawlers.masking.rules import MaskingRules
 from deploy.local import Stack
 from pipelines.dead_letter import DeadLetters
-from pipelines.producer import Producer, Record, Undelivered, producer_config
+from pipelines.producer import Producer, Record, producer_config
 from tests.support import consume
 
 
@@ -63,6 +64,25 @@ def test_what_is_acknowledged_is_on_the_topic(config: dict[str, Any], topic: str
 
     run(producer, work())
     assert {r.key for r in consume(kafka_env, topic, avro=False)} == {f"key-{number}" for number in range(500)}
+
+
+def test_every_report_reaches_its_sender(config: dict[str, Any], topic: str) -> None:
+    """Reports cross from the poll thread to the loop while the loop settles others: each of the two may be next."""
+    producer = Producer({**config, "linger.ms": 0}, drain_seconds=5)
+
+    async def sender(first: int) -> None:
+        for number in range(first, first + 400):
+            await producer.send(record(topic, number))
+
+    async def work() -> None:
+        await asyncio.gather(*(sender(1000 * number) for number in range(4)))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        run(producer, work())
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_record_that_the_broker_refuses_takes_none_of_its_batch_with_it(
@@ -132,7 +152,7 @@ def test_a_fatal_error_replaces_the_producer_and_loses_nothing(
 ) -> None:
     producer = Producer(config, drain_seconds=5)
     rebuilt = metrics.PRODUCER_REBUILDS._value.get()
-    producer._client = Fenced(config)
+    producer._client._client = Fenced(config)
 
     async def work() -> None:
         await asyncio.gather(*(producer.send(record(topic, number)) for number in range(20)))

@@ -111,7 +111,7 @@ class Command(ScrapyCommand):
     def _registry(self) -> Registry:
         if not self._url:
             raise UserError('SCHEMA_REGISTRY_URL is not set. On a laptop: eval "$(scrapy stack env)"')
-        return Registry(self._url)
+        return Registry.from_settings(self.settings)
 
 
 def _all_well(one: dict[str, Any], *, asked: bool) -> str:

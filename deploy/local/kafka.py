@@ -64,12 +64,23 @@ class KafkaService(Service):
     def daemons(self) -> list[Daemon]:
         return [self.java_daemon("kafka", partial(self._java, "kafka.Kafka", [str(self._config_file)]), self._jars)]
 
-    def prepare(self) -> None:
+    @property
+    def properties(self) -> str:
+        """server.properties."""
         ports = {"port": self.ports.kafka, "controller": self.ports.kafka_controller}
-        write(self._config_file, CONFIG.format(host=HOST, home=self.home, **ports))
+        return CONFIG.format(host=HOST, home=self.home, **ports)
+
+    @property
+    def format_options(self) -> list[str]:
+        """What an empty store is given beside its cluster's id."""
+        return []
+
+    def prepare(self) -> None:
+        write(self._config_file, self.properties)
         if not (self.home / "logs" / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-            format_store = ("format", "--standalone", f"--cluster-id={cluster}", f"--config={self._config_file}")
+            format_store = ["format", "--standalone", f"--cluster-id={cluster}", f"--config={self._config_file}"]
+            format_store += self.format_options
             self.run_once("format its store", self._java("kafka.tools.StorageTool", format_store))
 
     def answers(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -34,9 +34,9 @@ LOG_LINES = 10
 class Stack:
     """The embedded services of one data folder. Every method may be called by several processes at once."""
 
-    def __init__(self, config: StackConfig):
+    def __init__(self, config: StackConfig, kinds: Sequence[type[Service]] = SERVICES):
         self.config = config
-        self.services: dict[str, Service] = {kind.name: kind(config) for kind in SERVICES}
+        self.services: dict[str, Service] = {kind.name: kind(config) for kind in kinds}
 
     @staticmethod
     def service_names() -> list[str]:

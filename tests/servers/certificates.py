@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 LOOPBACK = "127.0.0.1"
@@ -36,15 +36,16 @@ class Authority:
         self.certificate = folder / "authority.pem"
         self.certificate.write_bytes(signed.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
 
-    def issue(self, name: str) -> Certificate:
-        """A certificate of `name` for 127.0.0.1, and its key."""
+    def issue(self, name: str, password: str = "") -> Certificate:
+        """A certificate of `name` for 127.0.0.1, and its key, encrypted where there is a password."""
         key = ec.generate_private_key(ec.SECP256R1())
         draft = _draft(_name(name), key).issuer_name(self._name)
         address = x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))])
         signed = draft.add_extension(address, critical=False).sign(self._key, SHA256())
         files = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         files.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
-        files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        protection = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+        files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
         return files
 
 

@@ -1,0 +1,198 @@
+"""Memory of a worker while Kafka is away: `make bench-outage`.
+
+A crawl with the settings as shipped is under way when the broker is stopped. It fetches until back-pressure holds it;
+the broker stays away for `--seconds`, and comes back. Everything is the run's own, on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.local import Ports, Stack, StackConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+WARM = 500
+"""Records that are delivered before the outage."""
+BUDGET = 300
+"""MiB."""
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What one was like."""
+
+    page: int
+    """Characters of a page."""
+    waiting: int
+    """Records that waited for Kafka at its end."""
+    before: float
+    """MiB of the worker when it began."""
+    peak: float
+    """MiB, from then to the crawl's end."""
+    catching_up: float
+    """Seconds from the broker's return to the first acknowledgement."""
+
+
+class Products(asyncio.Protocol):
+    """Answers every path with a product page of `size` characters."""
+
+    size = 0
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._received.endswith(b"\r\n\r\n"):
+            return
+        number = self._received.split(b" ", 2)[1].rpartition(b"/")[2].decode()
+        self._received = b""
+        body = self._page(number).encode()
+        self._transport.write(_HEAD % len(body) + body)
+
+    def _page(self, number: str) -> str:
+        """Half of a page is markup, as shops' are; a tenth of it the product's description."""
+        offer = {"@type": "Offer", "price": "9.90", "priceCurrency": "EUR"}
+        product = {"@context": "https://schema.org", "@type": "Product", "name": f"Product {number}", "sku": number}
+        product |= {"offers": offer, "description": secrets.token_hex(self.size // 20)}
+        rows = "<li><a href='#x'><b>A tent</b> for two</a></li>" * (self.size // 100)
+        head = f"<html><script type='application/ld+json'>{json.dumps(product)}</script>"
+        return f"{head}<ul>{rows}</ul><p>{'text ' * (self.size // 13)}</p></html>"
+
+
+@contextmanager
+def running_web(size: int) -> Iterator[str]:
+    """The server's URL; it runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    kind = type("Products", (Products,), {"size": size})
+    server = loop.run_until_complete(loop.create_server(kind, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+class Worker:
+    """A crawl of `pages` pages, read by its log and by what the kernel says of its memory."""
+
+    def __init__(self, scratch: Path, environment: dict[str, str], url: str, pages: int):
+        urls, self._log = scratch / "urls.txt", scratch / "worker.log"
+        urls.write_text("".join(f"{url}/p/{number}\n" for number in range(pages)))
+        options = ("DOWNLOAD_DELAY=0", "CONCURRENT_REQUESTS_PER_DOMAIN=32", f"LOG_FILE={self._log}")
+        words = [word for option in options for word in ("-s", option)]
+        command = [sys.executable, "-m", "scrapy", "crawl", "product_spider", "-a", f"urls=@{urls}", *words]
+        self._process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stderr=subprocess.PIPE)
+
+    def await_event(self, name: str, number: int = 1, seconds: float = 120, **wanted: Any) -> None:
+        """Return when so many such events are in the log."""
+        _until(lambda: len(self.events(name, **wanted)) >= number, f"{number} of {name!r}", seconds)
+
+    def events(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        events = (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
+        return [e for e in events if e.get("event") == name and all(e.get(k) == v for k, v in wanted.items())]
+
+    def memory(self, what: str) -> float:
+        """MiB: VmRSS is now, VmHWM the peak since `forget_peak`."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(what))
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=120)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def measure(stack: Stack, size: int, seconds: float, pages: int) -> Outage:
+    """One outage in a crawl of pages of that size."""
+    names = {"KAFKA_TOPIC_PRODUCTS": (topic := f"bench-{secrets.token_hex(4)}")}
+    names |= {"KAFKA_TOPIC_DEAD_LETTERS": f"{topic}.dlq", "KAFKA_TOPIC_PAGES": f"{topic}.pages"}
+    names |= {"FRONTIER_NAMESPACE": topic}
+    with tempfile.TemporaryDirectory(prefix="seine-bench-") as scratch, running_web(size) as url:
+        worker = Worker(Path(scratch), {**stack.env(), **names, "CLAIM_CHECK_URL": ""}, url, pages)
+        try:
+            worker.await_event("item", WARM, fate="acknowledged")
+            stack.down(services=["kafka"])
+            acknowledged = len(worker.events("item", fate="acknowledged"))
+            worker.forget_peak()
+            before = worker.memory("VmRSS")
+            time.sleep(seconds)
+            stack.up(["kafka"])
+            back = time.monotonic()
+            worker.await_event("kafka back")
+            caught_up = time.monotonic() - back
+            waiting = worker.events("kafka back")[0]["in_flight"]
+            worker.await_event("item", acknowledged + waiting, fate="acknowledged")
+            peak = worker.memory("VmHWM")
+            worker.stop()
+        except BaseException:
+            worker.kill()
+            raise
+    return Outage(size, waiting, before, peak, caught_up)
+
+
+def _until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not seen within {seconds:g} s: {what}")
+        time.sleep(0.2)
+
+
+def table(outages: list[Outage], seconds: float) -> str:
+    lines = [f"Kafka away for {seconds:g} s; budget {BUDGET} MiB", ""]
+    lines += ["| page | records waiting | before | peak | to the first acknowledgement |", "|---|---|---|---|---|"]
+    for one in outages:
+        cells = (f"{one.page / 1000:g} kB", one.waiting, f"{one.before:.0f} MiB", f"{one.peak:.0f} MiB")
+        lines.append(f"| {' | '.join(map(str, cells))} | {one.catching_up:.1f} s |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.outage", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="how long Kafka is away (%(default)s)")
+    parser.add_argument("--pages", type=int, default=20_000, help="pages of the crawl (%(default)s)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000, 200_000], help="of a page, characters")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="seine-bench-stack-") as folder:
+        stack = Stack(StackConfig(Path(folder), ports=Ports.free()))
+        try:
+            stack.up(["redis", "kafka", "schema_registry"])
+            outages = [measure(stack, size, options.seconds, options.pages) for size in options.sizes]
+        finally:
+            stack.down()
+    print(table(outages, options.seconds))
+    if any(one.peak > BUDGET for one in outages):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

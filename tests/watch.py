@@ -1,0 +1,73 @@
+"""An add-on that watches a worker from inside: `-s ADDONS='{"tests.watch.Watch": 1}'`. What it sees goes to the log."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+import structlog
+from scrapy import signals
+
+from crawlers import metrics
+
+log = structlog.get_logger("tests.watch")
+
+_EVERY = 0.05
+
+
+class Watch:
+    """Adds LoopWatch to the worker's extensions."""
+
+    def update_settings(self, settings: Any) -> None:
+        own = {**settings.getdict("EXTENSIONS"), "tests.watch.LoopWatch": 900}
+        settings.set("EXTENSIONS", own, "cmdline")
+
+
+class LoopWatch:
+    """Tells how long the event loop stood still at most, and every change of the gauges that alerts are made of.
+
+    Only time in which the loop's thread neither ran nor waited for a CPU counts, as the kernel accounts it: that is a
+    blocking call, however busy the machine is.
+    """
+
+    def __init__(self) -> None:
+        self._blocked = 0.0
+        self._gauges: dict[str, float] = {}
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Self:
+        extension = cls()
+        crawler.signals.connect(extension._started, signal=signals.engine_started)
+        crawler.signals.connect(extension._stopped, signal=signals.engine_stopped)
+        return extension
+
+    def _started(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    def _stopped(self) -> None:
+        self._task.cancel()
+        log.info("watched", blocked=round(self._blocked, 3), leases_lost=max(_values(metrics.LEASES_LOST)))
+
+    async def _watch(self) -> None:
+        while True:
+            busy, due = _busy(), monotonic() + _EVERY
+            await asyncio.sleep(_EVERY)
+            self._blocked = max(self._blocked, monotonic() - due - (_busy() - busy))
+            gauges = {"kafka_away": max(_values(metrics.KAFKA_AWAY)), "sink_full": max(_values(metrics.SINK_FULL))}
+            if gauges != self._gauges:
+                self._gauges = gauges
+                log.info("gauges", **gauges)
+
+
+def _busy() -> float:
+    """Seconds that this thread has run or waited for a CPU."""
+    ran, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
+    return (int(ran) + int(waited)) / 1e9
+
+
+def _values(metric: Any) -> list[float]:
+    """By label; 0 is among them."""
+    samples = (sample for found in metric.collect() for sample in found.samples)
+    return [0.0, *(sample.value for sample in samples if not sample.name.endswith("_created"))]

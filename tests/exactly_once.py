@@ -94,6 +94,14 @@ class OnceCrawl:
             slots = client.scan_iter(f"{self.keys.shard(0)}:slot:*")
             return sum(client.hexists(slot, "token") for slot in slots)
 
+    def take_slots(self, seconds: float) -> None:
+        """Somebody else has them all, for so long."""
+        with self._client() as client:
+            for number in range(SLOTS):
+                until = (client.time()[0] + seconds) * 1000
+                key = f"{self.keys.shard(number % self.keys.shards)}:slot:{number}"
+                client.hset(key, mapping={"claim": "another's", "until": until})
+
     def leased(self) -> int:
         with self._client() as client:
             return int(client.hlen(f"{self.keys.crawl(0, CRAWL)}:leases"))

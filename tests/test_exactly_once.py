@@ -234,6 +234,19 @@ def test_workers_that_each_have_a_slot_of_another_shard_do_not_wait_for_each_oth
     crawl.check()
 
 
+def test_the_requests_of_a_worker_whose_slots_are_taken_return_to_the_frontier(once: Start) -> None:
+    crawl = once(150)
+    crawl.server.latency = 0.1
+    worker = crawl.start()
+    until(lambda: crawl.settled() > 30, "nothing is settled", 60)
+    crawl.take_slots(3600)
+    until(lambda: "no slot: requests return" in crawl.log(), "they stay with it", 10 * LEASE_SECONDS)
+    crawl.take_slots(0)
+    _, err = worker.communicate(timeout=90)
+    assert worker.returncode == 0, err[-2000:]
+    crawl.check()
+
+
 def test_a_shard_without_requests_holds_nobody_up(once: Start) -> None:
     crawl = once(150, FRONTIER_SHARDS=2)
     crawl.run()

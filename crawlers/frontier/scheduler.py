@@ -321,6 +321,7 @@ class FrontierScheduler(BaseScheduler):
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
         if self._exactly_once is not None:
             await self._exactly_once.close(self._options.drain_seconds)
+            self._exactly_once = None
         await self.frontier.close(self._options.drain_seconds)
         targets = getattr(self._spider, "targets", None)
         sites, takes_lists = targets.sites if targets else {}, targets is None or targets.by_default
@@ -335,7 +336,9 @@ class FrontierScheduler(BaseScheduler):
             raise CloseSpider(self._ending)
 
     def _may_lease(self, shard: int) -> bool:
-        return self._load.has_room() and (self._exactly_once is None or self._exactly_once.may_lease(shard))
+        if self._options.slots and (self._exactly_once is None or not self._exactly_once.may_lease(shard)):
+            return False
+        return self._load.has_room()
 
     def _free_places(self) -> int:
         downloader = self._crawler.engine.downloader  # type: ignore[union-attr]

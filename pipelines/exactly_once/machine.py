@@ -145,6 +145,8 @@ class SlotMachine:
         if slot is None:
             if self._owner.is_over():
                 return None
+            if self._owner.is_stranded:
+                self._strand()
             await asyncio.sleep(_PAUSE)
             return self._claiming
         self._slot = slot
@@ -306,6 +308,13 @@ class SlotMachine:
         await self._slots.leave(self._slot, self._claim)
 
     # ---
+
+    def _strand(self) -> None:
+        """Others have the slots: what was prepared is theirs to resolve, and the rest theirs to fetch."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self._owner.give_back(batch)
+        self._owner.send_back()
 
     def _start_over(self) -> State:
         """The claim is lost: under the old one nothing more is done."""

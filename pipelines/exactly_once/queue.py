@@ -54,6 +54,8 @@ class ShardQueue:
         self._deadline = float("inf")
         self._shard = shard
         self._has_slot = self._is_told = False
+        self._without_slot_since: float | None = None
+        self._patience = frontier.options.lease_seconds
         self._is_given_up = False
 
     # --- Its worker
@@ -78,9 +80,8 @@ class ShardQueue:
     def give_up(self) -> None:
         """What is not prepared returns to the frontier; what is, whoever has the slot next resolves."""
         self._is_given_up = True
-        for one in self._waiting:
-            self._return(one)
-        self._waiting.clear()
+        while self._waiting:
+            self._return(self._waiting.popleft())
 
     @property
     def in_flight(self) -> int:
@@ -118,6 +119,20 @@ class ShardQueue:
                 "slot claimed" if has else "no free slot: leasing pauses", shard=self._shard
             )
         self._has_slot, self._is_told = has, True
+        self._without_slot_since = None if has else self._without_slot_since or monotonic()
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it has had no slot for so long that whoever has one should have its requests."""
+        since = self._without_slot_since
+        return since is not None and monotonic() - since > self._patience
+
+    def send_back(self) -> None:
+        """What waits returns to the frontier, for a worker that has a slot."""
+        if self._waiting:
+            log.warning("no slot: requests return", shard=self._shard, requests=len(self._waiting))
+        while self._waiting:
+            self._return(self._waiting.popleft())
 
     def is_over(self) -> bool:
         """Whether there is nothing to commit and will not be."""

@@ -21,6 +21,11 @@ TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_
 PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)
 AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka or their schema refused.", registry=REGISTRY)
 
+DEAD_LETTERS = Counter("seine_dead_letters", "Dead letters written, by stage.", ("stage",), registry=REGISTRY)
+DEAD_LETTERS_BLOCKED = Gauge(
+    "seine_dead_letters_blocked", "Dead letters that cannot be written; leasing pauses.", registry=REGISTRY
+)
+
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY
 )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+ITEM_REASON = "item"
+"""What a request dies of whose items do."""
 CURRENT: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
 """The record of the request whose response is being worked on, in its callback, pipelines and signals."""
 
@@ -47,8 +49,13 @@ class RequestRecord:
     """What is to be produced with this request, where delivery is exactly once."""
     record_ids: list[str] = field(default_factory=list)
     """Of the items whose record or dead letter Kafka has, or gets with the request."""
+    letter: Any = None
+    """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
     filtered: str | None = None
     error: str | None = None
+    """The class of what the callback raised."""
+    why: str = ""
+    """What that says."""
     handed_at: float = 0.0
     """When the result of the download came to be worked on, on the monotonic clock."""
     parsed_at: float = 0.0
@@ -63,7 +70,7 @@ class RequestRecord:
         if self.error is not None:
             return "dead", self.error
         if self.fates["dead"]:
-            return "dead", "item"
+            return "dead", ITEM_REASON
         if self.fates["dropped"]:
             return "filtered", "item"
         if self.fates:

@@ -93,6 +93,7 @@ KAFKA_TOPIC_DEAD_LETTERS = env("KAFKA_TOPIC_DEAD_LETTERS", str, "products.dlq", 
 KAFKA_TOPIC_PAGES = env(
     "KAFKA_TOPIC_PAGES", str, "crawl.pages", "topic of the audit trail; empty: there is none", may_be_empty=True
 )
+DLQ_REPLAY_TIMES = env("DLQ_REPLAY_TIMES", int, 3, "times that `scrapy dlq replay` sends the same thing back")
 KAFKA_CREATE_TOPICS = env("KAFKA_CREATE_TOPICS", bool, False, "whether missing topics are created at start")
 KAFKA_PARTITIONS = env("KAFKA_PARTITIONS", int, 6, "partitions of a topic that is created")
 KAFKA_REPLICATION_FACTOR = env("KAFKA_REPLICATION_FACTOR", int, 1, "replicas of a topic that is created")

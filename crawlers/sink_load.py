@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ class SinkLoad:
         self._most_records = most_records
         self._most_bytes = most_bytes
         self._is_full = False
+        self._closed: Counter[str] = Counter()
         self.records = 0
         self.bytes = 0
 
@@ -49,8 +51,19 @@ class SinkLoad:
         finally:
             self._add(-1, -size)
 
+    @contextmanager
+    def closed(self, why: str) -> Iterator[None]:
+        """Nothing more may be fetched meanwhile, whatever room there is."""
+        self._closed[why] += 1
+        try:
+            yield
+        finally:
+            self._closed -= Counter((why,))
+
     def has_room(self) -> bool:
         """Whether more may be fetched."""
+        if self._closed:
+            return False
         if self._is_full:
             self._is_full = self.records > self._most_records // 2 or self.bytes > self._most_bytes // 2
             if not self._is_full:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
+from weakref import WeakSet
 
 from crawlers.exceptions import StartupError
 from crawlers.outcomes import CURRENT
@@ -27,10 +28,18 @@ class Delivery:
         self._producer = producer
         self.is_exactly_once = is_exactly_once
 
+    _kept: ClassVar[WeakSet[Crawler]] = WeakSet()
+
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
         """The delivery that KAFKA_DELIVERY names. StartupError where it names none."""
-        return cls(Producer.of(crawler), is_exactly_once=is_exactly_once(crawler.settings))
+        keeps = is_exactly_once(crawler.settings) or crawler in cls._kept
+        return cls(Producer.of(crawler), is_exactly_once=keeps)
+
+    @classmethod
+    def keep_records_of(cls, crawler: Crawler) -> None:
+        """Whoever runs the pipelines of `crawler` produces their records, which are kept with what is worked on."""
+        cls._kept.add(crawler)
 
     async def send(self, record: Record) -> None:
         """Deliver `record`.

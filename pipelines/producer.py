@@ -38,6 +38,7 @@ THE_RECORDS_FAULT = {
     KafkaError.POLICY_VIOLATION,
     KafkaError.RECORD_LIST_TOO_LARGE,
 }
+"""Errors that say that the record itself is refused."""
 _RETIRED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._DESTROY}
 """Said of the records of a client that was replaced."""
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
 from tests.fleet import FrontierSeine
+from tests.letters import OTHER_SITE, Letters
 from tests.servers.certificates import Certificate
 from tests.servers.hdfs import HdfsServer
 from tests.servers.kafka import GuardedBroker
@@ -111,6 +113,21 @@ def seine(offline: Seine, kafka_env: dict[str, str]) -> Seine:
 def fleet(offline: Seine, redis_server: RedisServer) -> FrontierSeine:
     env = {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
     return FrontierSeine(offline.folder, {**offline.env, **env}, redis_server.client())
+
+
+@pytest.fixture
+def letters(seine: Seine, sites: Path, redis_server: RedisServer) -> Letters:
+    """Seine on real Kafka and Redis with a site that nobody crawls, and the dead letters of its crawls."""
+    (sites / "other.toml").write_text(OTHER_SITE)
+    seine.env |= {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
+    return Letters(seine, redis_server)
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """host:port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 @pytest.fixture

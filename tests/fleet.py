@@ -68,7 +68,7 @@ class FrontierSeine(Seine):
     def _dead(self, root: str) -> dict[str, list[str]]:
         dead = {}
         for packed in self.redis.hvals(f"{root}:dead"):
-            _, _, request, _, reasons = msgpack.unpackb(packed, raw=True)
+            _, _, request, _, reasons, *_ = msgpack.unpackb(packed, raw=True)
             url = msgpack.unpackb(request, raw=False)[0]
             dead["/" + url.partition("//")[2].partition("/")[2]] = [reason.decode() for reason in reasons]
         return dead

@@ -24,22 +24,31 @@ from tests.support import Finished
 SPIDER = "product_spider"
 
 
-class Console:
-    """Runs `scrapy frontier` as a shell does, with the settings of a fleet."""
+OF_A_FLEET = ("REDIS_URL", "FRONTIER_NAMESPACE", "SITES_DIR")
+OF_KAFKA = (
+    *("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC_PRODUCTS", "KAFKA_TOPIC_DEAD_LETTERS", "KAFKA_CREATE_TOPICS"),
+    *("SCHEMA_REGISTRY_URL", "SCHEMA_REGISTRY_AUTO_REGISTER"),
+)
 
-    def __init__(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]):
+
+class Console:
+    """Runs `scrapy frontier`, or another command, as a shell does, with the settings of a fleet."""
+
+    def __init__(self, env: dict[str, str], capsys: pytest.CaptureFixture[str], command: str = "frontier"):
         self._env = env
         self._capsys = capsys
+        self._command = command
 
     def __call__(self, *args: str, **settings: Any) -> Finished:
         """The command's end."""
         given = get_project_settings()
-        for name in ("REDIS_URL", "FRONTIER_NAMESPACE", "SITES_DIR"):
-            given.set(name, self._env[name], priority="cmdline")
+        for name in (*OF_A_FLEET, *OF_KAFKA):
+            if name in self._env:
+                given.set(name, self._env[name], priority="cmdline")
         given.setdict(settings, priority="cmdline")
         self._capsys.readouterr()
         with _logging_restored(), pytest.raises(SystemExit) as ended:
-            cmdline.execute(["scrapy", "frontier", *args], settings=given)
+            cmdline.execute(["scrapy", self._command, *args], settings=given)
         out, err = self._capsys.readouterr()
         return Finished(int(ended.value.code or 0), out, err)
 

@@ -61,6 +61,7 @@ class Leased(NamedTuple):
     delay: int
     attempts: int
     data: bytes
+    revived: int = 0
 
 
 class LeaseReply(NamedTuple):
@@ -205,7 +206,7 @@ class Crawl:
     def dead(self) -> dict[bytes, list[str]]:
         """The bytes of the dead requests -> the reasons of their attempts."""
         rows = [msgpack.unpackb(row, raw=True) for row in self.shard.client.hgetall(f"{self.root}:dead").values()]
-        return {request: [reason.decode() for reason in reasons] for _, _, request, _, reasons in rows}
+        return {request: [reason.decode() for reason in reasons] for _, _, request, _, reasons, *_ in rows}
 
     @property
     def ready(self) -> dict[str, int]:
@@ -214,7 +215,18 @@ class Crawl:
         return {name.decode(): int(score) for name, score in found}
 
     def revive(self, *ids: bytes) -> int:
-        return self.shard.run("revive", self.root, *ids)
+        """How many of them were dead, and are pending again."""
+        return self.leave("queue", *((id_, 0, "") for id_ in ids)).count("done")
+
+    def leave(self, action: str, *dead: tuple[bytes, int, str], milliseconds: int = 0) -> list[str]:
+        """What became of each (id, death, letter)."""
+        parts = [part for one in dead for part in one]
+        told = self.shard.run("revive", self.root, action, milliseconds, self.shard.limits.seconds_kept, *parts)
+        return [word.decode() for word in told]
+
+    def letters(self, action: str, *arguments: bytes | int) -> list[list[Any]]:
+        """The outbox of dead letters."""
+        return msgpack.unpackb(self.shard.run("letters", self.root, action, *arguments), raw=True)
 
     def totals(self) -> list[Any]:
         return msgpack.unpackb(self.shard.run("totals", self.root))
@@ -272,8 +284,8 @@ class Worker:
         reply = self._run("lease", token, want, *politeness, self.session, slots, *go_on)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
-            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data)
-            for id_, wait, delay, attempts, domain, data, _ in rows
+            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data, revived)
+            for id_, wait, delay, attempts, domain, data, _, revived in rows
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 
@@ -321,8 +333,10 @@ def ended(lease: Leased, latency: int = 100, verdict: int = 0, retry_after: int 
     return ("ended", lease.id, lease.token, latency, verdict, retry_after)
 
 
-def settle(lease: Leased, outcome: str = "delivered", reason: str = "", *, started: bool = True) -> tuple[Any, ...]:
-    return ("settle", lease.id, lease.token, int(started), outcome, reason)
+def settle(
+    lease: Leased, outcome: str = "delivered", reason: str = "", letters: int = 0, *, started: bool = True
+) -> tuple[Any, ...]:
+    return ("settle", lease.id, lease.token, int(started), outcome, reason, letters)
 
 
 def retry(

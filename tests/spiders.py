@@ -28,6 +28,28 @@ class Pipeline:
         return item
 
 
+class Spoiling:
+    """Does to a product what its page's name asks for, after it was found to be valid."""
+
+    def process_item(self, item: Any) -> Any:
+        name = item.url.rpartition("/")[2]
+        if name == "broken":
+            raise ValueError("as asked")
+        if name == "odd":
+            item.rating = object()
+        if name == "large":
+            item.description = "x" * 1_100_000
+        return item
+
+
+class Mending:
+    """A pipeline that a project has added since: what was invalid gets its currency."""
+
+    def process_item(self, item: Any) -> Any:
+        item.currency = item.currency or "EUR"
+        return item
+
+
 class Replacing:
     """A downloader middleware that puts another request in a request's place."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +49,6 @@ _TROUBLES = {
     "no-answer": ("dead", "DownloadFailedError"),
 }
 """(outcome, reason) of each of the demo shop's trouble pages."""
-
-
-@pytest.fixture
-def nowhere() -> str:
-    """host:port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 def test_pages_in_trouble_are_told_one_by_one_and_cost_the_others_nothing(

@@ -1167,9 +1167,9 @@ def test_totals_tell_the_whole_equation(worker: Worker) -> None:
     worker.enqueue(*pages(4, 5, domain="b.example"))
     first, second, _ = worker.lease(3)
     worker.settle(settle(first), retry(second, after=1000))
-    state, counts, leased, delayed, ready, workers = worker.crawl.totals()
+    state, counts, leased, delayed, ready, workers, letters = worker.crawl.totals()
     assert counts.pop("version") > 0
-    assert (state, leased, delayed, ready, workers) == ("running", 1, 1, 1, 1)
+    assert (state, leased, delayed, ready, workers, letters) == ("running", 1, 1, 1, 1, 0)
     assert counts == {"discovered": 5, "pending": 2, "delivered": 1, "retried": 1}
 
 

@@ -14,16 +14,15 @@ from confluent_kafka import Producer as Client
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from scrapy.settings import Settings
-from scrapy.utils.project import get_project_settings
 
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
-from crawlers.masking.keys import MaskingKeys
-from crawlers.masking.masking import Masking
-from crawlers.masking.rules import MaskingRules
+from crawlers.sink_load import SinkLoad
 from deploy.local import Stack
 from pipelines.dead_letter import DeadLetters
+from pipelines.delivery import Delivery
 from pipelines.producer import Producer, Record, producer_config
+from tests.letters import UNMASKED
 from tests.support import consume
 
 
@@ -111,8 +110,7 @@ def test_a_dead_letter_too_large_for_kafka_leaves_its_hash_and_its_size(
 ) -> None:
     producer = Producer(config, drain_seconds=5)
     item = {"url": "http://shop.example/1", "site": "shop", "identity": "1", "description": "x" * 2_000_000}
-    no_rules = Masking(MaskingRules(), MaskingKeys.of(get_project_settings()))
-    letters = DeadLetters(producer, topic, "products", no_rules)
+    letters = DeadLetters(Delivery(producer), SinkLoad(1, 1), UNMASKED, topic, "products")
 
     run(producer, letters.send(item, ValueError("y" * 1_000_000), "validation"))
 

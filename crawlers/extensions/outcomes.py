@@ -10,13 +10,14 @@ import structlog
 from scrapy import Request, signals
 from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Response
-from scrapy.utils.defer import deferred_from_coro
+from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 from crawlers import metrics
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.request_letters import RequestLetters
 from crawlers.sink_load import SinkLoad
 from pipelines.producer import Undelivered
 
@@ -43,6 +44,7 @@ class RequestOutcomes:
         self._crawler = crawler
         self._frontier: Any = None
         self._audit: AuditTrail | None = None
+        self._letters: RequestLetters | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -56,6 +58,7 @@ class RequestOutcomes:
 
     def spider_opened(self) -> None:
         engine = self._crawler.engine
+        self._letters = RequestLetters.of(self._crawler)
         handle = engine._handle_downloader_output
 
         scheduler: Any = engine.scheduler
@@ -98,11 +101,25 @@ class RequestOutcomes:
     def spider_error(self, failure: Failure) -> None:
         if (record := CURRENT.get()) is not None:
             record.error = failure.type.__name__ if failure.type else "spider error"
+            record.why = failure.getErrorMessage()
 
     def _finished(self, handled: Any, record: RequestRecord, result: Any) -> Any:
         record.account_for_middlewares()
-        ended = self._end(record, *_outcome(record, result, record.request), result)
+        outcome, reason = _outcome(record, result, record.request)
+        if self._letters is not None and self._letters.is_due(record, outcome, reason):
+            return deferred_from_coro(self._bury(record, reason, result)).addCallback(lambda _: handled)
+        ended = self._end(record, outcome, reason, result)
         return handled if ended is None else ended.addCallback(lambda _: handled)
+
+    async def _bury(self, record: RequestRecord, reason: str, result: Any) -> None:
+        """A request is dead when its letter is delivered."""
+        assert self._letters is not None
+        why = _why(result) if isinstance(result, Failure) else record.why or reason
+        end = "dead", reason
+        if not await self._letters.write(record, result, reason, why):
+            end = "pending", "undelivered"
+        if (ended := self._end(record, *end, result)) is not None:
+            await maybe_deferred_to_future(ended)
 
     def _end(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Deferred[None] | None:
         """Tell and settle a request that has ended so: at once, or when Kafka has its audit event."""

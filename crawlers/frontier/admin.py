@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgpack
 
 from crawlers.exceptions import UserError
 from crawlers.frontier.paging import pages, pairs
+from crawlers.frontier.reviving import DONE, TAKEN, Dead, Reviving
 from crawlers.frontier.scripts import run
 from crawlers.frontier.workers import workers_of
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from crawlers.frontier.fleet import Fleet
 
 _BATCH = 200
-_HOLD_MS = 60_000
-"""That a crawl stays open for without a word from who adds requests to it."""
 _PASSES = 3
 """Over a crawl's keys: a worker that was just at it may write once more."""
 
@@ -32,42 +30,45 @@ async def set_state(fleet: Fleet, crawl: str, state: str) -> str:
     return had
 
 
-async def requeue_dead(fleet: Fleet, crawl: str, reason: str | None, domain: str | None) -> int:
-    """Give dead requests all their attempts again, those of `reason` and `domain` where given; how many there were.
+class Requeued(NamedTuple):
+    """What became of dead requests that were to be fetched again."""
+
+    revived: int = 0
+    lost: int = 0
+    """Somebody else was first: they are not dead any more."""
+    taken: int = 0
+    """Their items are being replayed."""
+
+
+async def requeue_dead(fleet: Fleet, crawl: str, reason: str | None, domain: str | None) -> Requeued:
+    """Give dead requests all their attempts again, those of `reason` and `domain` where given.
 
     A crawl that was complete is open again.
     """
-    holder, revived = f"requeue-{secrets.token_hex(4)}", 0
-    [state] = await fleet.crawls.seeding(crawl, holder, "hold", _HOLD_MS)
-    try:
-        for number, connection in fleet.shards():
-            roots = fleet.keys.shard(number), fleet.keys.crawl(number, crawl)
-            async for ids in _dead(fleet, number, crawl, reason, domain):
-                if state == "complete":
-                    await fleet.crawls.reopen(crawl)
-                [state] = await fleet.crawls.seeding(crawl, holder, "hold", _HOLD_MS)
-                revived += await connection.one(*run("revive", *roots, *ids))
-    finally:
-        await fleet.crawls.seeding(crawl, holder, "hold", 0)
-    return revived
+    told: list[str] = []
+    async with Reviving(fleet, crawl) as reviving:
+        for number, _ in fleet.shards():
+            async for dead in _dead(fleet, number, crawl, reason, domain):
+                told += await reviving.queue(number, dead)
+    return Requeued(told.count(DONE), len(told) - told.count(DONE) - told.count(TAKEN), told.count(TAKEN))
 
 
 async def _dead(
     fleet: Fleet, number: int, crawl: str, reason: str | None, domain: str | None
-) -> AsyncIterator[list[bytes]]:
-    """Batches of the ids of dead requests."""
+) -> AsyncIterator[list[Dead]]:
+    """Batches of dead requests."""
     if domain is not None and fleet.keys.shard_of(domain) != number:
         return
     async for page in pages(
         fleet.connections[number], "HSCAN", f"{fleet.keys.crawl(number, crawl)}:dead", count=_BATCH
     ):
-        ids = [id_ for id_, packed in pairs(page) if _is_meant(packed, reason, domain)]
-        for first in range(0, len(ids), _BATCH):
-            yield ids[first : first + _BATCH]
+        found = [Dead.read(id_, packed) for id_, packed in pairs(page) if _is_meant(packed, reason, domain)]
+        for first in range(0, len(found), _BATCH):
+            yield found[first : first + _BATCH]
 
 
 def _is_meant(packed: bytes, reason: str | None, domain: str | None) -> bool:
-    of, _, _, _, reasons = msgpack.unpackb(packed, raw=True)
+    of, _, _, _, reasons, *_ = msgpack.unpackb(packed, raw=True)
     return (domain is None or of == domain.encode()) and (reason is None or reasons[-1] == reason.encode())
 
 
@@ -84,12 +85,17 @@ async def complete_crawls(fleet: Fleet) -> list[str]:
 async def purge(fleet: Fleet, crawl: str, *, force: bool) -> int:
     """Remove a crawl, with everything that is known of it; how many keys there were.
 
-    UserError where workers are at it, unless `force`: what they hold is then nobody's.
+    UserError where workers are at it, unless `force`: what they hold is then nobody's. Also where dead letters are
+    still to be written.
     """
     workers = await workers_of(fleet, crawl)
     alive = [worker.name for worker in workers if worker.alive]
     if alive and not force:
         raise UserError(f"crawl {crawl} has workers: {', '.join(alive[:5])}. Cancel it first, or add --force")
+    if not force and (letters := (await fleet.crawls.totals(crawl)).letters):
+        raise UserError(
+            f"crawl {crawl} has {letters:,} dead letters to be written. Let a worker join it, or add --force"
+        )
     for state in ("cancelled", "complete"):  # nobody joins it any more, and what is cut off here can be done again
         await fleet.crawls.set_state(crawl, state)
     removed = 0

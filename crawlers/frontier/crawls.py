@@ -86,6 +86,8 @@ class Totals:
     leased: int = 0
     delayed: int = 0
     workers: int = 0
+    letters: int = 0
+    """Dead letters that are to be written."""
     versions: tuple[int, ...] = ()
 
     def term(self, name: str) -> int:
@@ -226,12 +228,13 @@ class Crawls:
         total, versions = Totals(state=await self.state(crawl)), []
         for number, connection in enumerate(self._connections):
             reply = await connection.one(*run("totals", self.keys.shard(number), self.keys.crawl(number, crawl)))
-            _, counts, leased, delayed, _, workers = msgpack.unpackb(reply, raw=False)
+            _, counts, leased, delayed, _, workers, letters = msgpack.unpackb(reply, raw=False)
             versions.append(counts.pop("version"))
             for name, n in counts.items():
                 total.counts[name] = total.counts.get(name, 0) + n
             total.leased += leased
             total.delayed += delayed
+            total.letters += letters
             total.workers = max(total.workers, workers)
         total.versions = tuple(versions)
         return total
@@ -239,12 +242,17 @@ class Crawls:
     async def complete(self, crawl: str, keep_seconds: int) -> bool:
         """Whether the crawl is complete; the last worker to find nothing open makes it so.
 
-        A double collect: what was empty in every shard, twice, with nothing changed in between, was empty at once.
+        It is not while a dead letter is to be written. A double collect: what was empty in every shard, twice, with
+        nothing changed in between, was empty at once.
         """
         first = await self.totals(crawl)
         if first.state == "complete":
             return True
-        if first.open or (len(self._connections) > 1 and (await self.totals(crawl)).versions != first.versions):
+        if (
+            first.open
+            or first.letters
+            or (len(self._connections) > 1 and (await self.totals(crawl)).versions != first.versions)
+        ):
             return False
         state, had = await self.set_state(crawl, "complete")
         if state == "complete" and had != "complete":
@@ -257,6 +265,24 @@ class Crawls:
         for number, connection in enumerate(self._connections):
             async for batch in self.keys_of(crawl, number):
                 await connection.call(*(("PERSIST", key) for key in batch if b":done:" not in key))
+
+    async def expect_letters(self, crawl: str) -> None:
+        """From now on somebody writes the dead letters of requests that die without a worker at them."""
+        for number in range(len(self._connections)):
+            await self._letters(crawl, number, "expect")
+
+    async def claim_letters(self, crawl: str, number: int, most: int, milliseconds: int) -> list[list[Any]]:
+        """Dead requests of a shard whose letters are the caller's to write: rows of lua/letters.lua."""
+        found: list[list[Any]] = await self._letters(crawl, number, "claim", most, milliseconds)
+        return found
+
+    async def letters_written(self, crawl: str, number: int, written: list[tuple[bytes, int]]) -> None:
+        """The letters of these deaths, id and how many-th, are in Kafka."""
+        await self._letters(crawl, number, "written", *(part for death in written for part in death))
+
+    async def _letters(self, crawl: str, number: int, *arguments: str | bytes | float) -> Any:
+        roots = self.keys.shard(number), self.keys.crawl(number, crawl)
+        return msgpack.unpackb(await self._connections[number].one(*run("letters", *roots, *arguments)), raw=True)
 
     async def keys_of(self, crawl: str, number: int) -> Any:
         """The keys of a crawl in a shard, in batches."""

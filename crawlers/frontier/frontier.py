@@ -226,14 +226,19 @@ class Frontier:
             if not lease.lost:
                 self.release(lease)
 
-    def settle(self, lease: Lease, outcome: str, reason: str = "", after: Awaitable[Any] | None = None) -> None:
-        """The request's outcome. With `after`, once that is done; where it raises, the request goes back."""
+    def settle(
+        self, lease: Lease, outcome: str, reason: str = "", after: Awaitable[Any] | None = None, letters: int = 0
+    ) -> None:
+        """The request's outcome. With `after`, once that is done; where it raises, the request goes back.
+
+        `letters`: how many dead letters Kafka has of one that is dead.
+        """
         if after is not None:
-            task = asyncio.ensure_future(self._settle_after(lease, outcome, reason, after))
+            task = asyncio.ensure_future(self._settle_after(lease, outcome, reason, after, letters))
             self._afters.add(task)
             task.add_done_callback(self._afters.discard)
         else:
-            self._end(lease, ("settle", lease, int(lease.started), outcome, reason))
+            self._end(lease, ("settle", lease, int(lease.started), outcome, reason, letters))
 
     def hand_over(self, lease: Lease, on_done: Callable[[], None]) -> None:
         """Its records are to be committed with its settlement: `on_done()` when Redis has all its children, or when the
@@ -262,20 +267,25 @@ class Frontier:
         """Back to its place, as if it had not been leased."""
         self._end(lease, ("release", lease, int(lease.started)))
 
+    def look_for_room(self) -> None:
+        """What kept leases from being asked for is over."""
+        for session in self.sessions:
+            session.wake()
+
     def crawl_delay(self, domain: str, seconds: float) -> None:
         """The Crawl-delay that a domain's robots.txt asks for; 0 is none."""
         session = self.sessions[self.keys.shard_of(domain)]
         session.operations.append(("delay", domain, round(seconds * 1000)))
         session.wake()
 
-    async def _settle_after(self, lease: Lease, outcome: str, reason: str, after: Awaitable[Any]) -> None:
+    async def _settle_after(self, lease: Lease, outcome: str, reason: str, after: Awaitable[Any], letters: int) -> None:
         try:
             await after
         except Exception as error:
             log.warning("not confirmed", error=str(error))
             self.release(lease)
         else:
-            self.settle(lease, outcome, reason)
+            self.settle(lease, outcome, reason, letters=letters)
 
     def _end(self, lease: Lease, operation: tuple[Any, ...]) -> None:
         if lease.settled:

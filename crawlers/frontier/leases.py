@@ -25,6 +25,8 @@ class NewRequest(NamedTuple):
     """Requests of the group per crawl; 0 is no limit."""
     original: bytes = b""
     """The fingerprint of one that is not to be filtered."""
+    revived: int = 0
+    """Times that it was dead and was sent back, in a crawl that is gone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +44,8 @@ class Lease:
     attempts: int
     """Failed before this one; those that were lost with their worker are not counted."""
     data: bytes
+    revived: int = 0
+    """Times that it was dead and was sent back."""
     request: Any = None
     known_at: float = 0.0
     """When it came into the frontier, as far as its place in the queue tells; on that clock too, as all moments."""

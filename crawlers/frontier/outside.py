@@ -86,12 +86,13 @@ class WayIn(FrontierScheduler):
         await self.frontier.close(_LAST_WORD)
         await self.control.close()
 
-    def add(self, request: Request, data: bytes, id_: bytes, original: bytes = b"") -> int:
-        """Add a seed, whose bytes are `data`; the shard that it goes to. `original` as of NewRequest."""
+    def add(self, request: Request, data: bytes, id_: bytes, original: bytes = b"", revived: int = 0) -> int:
+        """Add a seed, whose bytes are `data`; the shard that it goes to. `original` and `revived` as of NewRequest."""
         budget = budget_of(request, self._spider)
         group, limit = self._page_limit(request, budget)
         priority = max(-PRIORITIES, min(PRIORITIES, request.priority))
-        self.frontier.enqueue(NewRequest(id_, _decimal(id_), budget, priority, data, 1, group, limit, original))
+        new = NewRequest(id_, _decimal(id_), budget, priority, data, 1, group, limit, original, revived)
+        self.frontier.enqueue(new)
         return self._keys.shard_of(budget)
 
     def know(self, id_: bytes, shards: Iterable[int], counted_in: int | None = None) -> None:

@@ -45,6 +45,8 @@ class Status:
     filtered: dict[str, int]
     dead: dict[str, int]
     beside: dict[str, int]
+    letters: int
+    """Dead letters that are to be written; the crawl is not complete before."""
     expired: bool
     """Whether its numbers are no longer kept."""
     per_second: dict[str, float]
@@ -94,6 +96,7 @@ async def status_of(fleet: Fleet, crawl: str, top: int) -> Status:
         filtered=totals.by_reason("filtered"),
         dead=totals.by_reason("dead"),
         beside={term: totals.term(term) for term in BESIDE},
+        letters=totals.letters,
         expired=described["state"] == "complete" and not totals.counts,
         per_second={},
         oldest=await _oldest(fleet, crawl, now),

@@ -31,6 +31,7 @@ from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease, NewRequest
+from crawlers.frontier.letters import LetterWriter
 from crawlers.frontier.options import FrontierOptions
 from crawlers.frontier.pushes import PushedUrls
 from crawlers.frontier.retrying import RetryPolicy, retry_after
@@ -40,6 +41,7 @@ from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.sink_load import SinkLoad
+from pipelines.dead_letter import DeadLetters
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -76,9 +78,11 @@ class FrontierScheduler(BaseScheduler):
         self._longest_crawl_delay = settings.getfloat("CRAWL_DELAY_LONGEST")
         self._load = SinkLoad.of(crawler)
         self._exactly_once: Any = None
+        self._letters: LetterWriter | None = None
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
+        self._has_explained = False
         self._tasks: list[asyncio.Task[None]] = []
         self._end: asyncio.Task[None] | None = None
         self._fingerprint_by(PROJECT)
@@ -141,6 +145,8 @@ class FrontierScheduler(BaseScheduler):
             return
         self._begin_seeding()
         self._start(self._take_pushed())
+        if self._letters is not None:
+            self._start(self._letters.run())
         self._start(self._watch())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -179,6 +185,10 @@ class FrontierScheduler(BaseScheduler):
         self.frontier.free_places = self._free_places
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
+        if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:
+            self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
+        if self._letters is not None:
+            await self._letters.join(self.frontier)
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
@@ -314,8 +324,20 @@ class FrontierScheduler(BaseScheduler):
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
         if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
             return "cancelled" if "cancelled" in states else "finished"
+        if self._letters is None:
+            await self._explain_waiting()
         await asyncio.sleep(_PAUSE)
         return None
+
+    async def _explain_waiting(self) -> None:
+        """A worker without Kafka may find that a crawl waits for what it cannot do."""
+        totals = await self.control.ask(lambda crawls: crawls.totals(self.frontier.crawl))
+        if totals.letters and not self._has_explained:
+            self._has_explained = True
+            log.error(
+                "the crawl waits for dead letters to be written: start a worker with KAFKA_BOOTSTRAP_SERVERS",
+                letters=totals.letters,
+            )
 
     async def _begin_next(self) -> None:
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
@@ -495,7 +517,8 @@ class FrontierScheduler(BaseScheduler):
         elif record.records:
             self._exactly_once.deliver(lease, outcome, reason, record.records)
         else:
-            self.frontier.settle(lease, outcome, reason)
+            letters = (record.fates["dead"] or 1) if outcome == "dead" and self._letters is not None else 0
+            self.frontier.settle(lease, outcome, reason, letters=letters)
 
 
 async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Definition | None:

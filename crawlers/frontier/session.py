@@ -410,8 +410,9 @@ class Session:
         self.state = state.decode()
         now = monotonic()
         self._look_at = now + _LOOK
-        for id_, wait, delay, attempts, domain, data, age in rows:
-            lease = Lease(id_, token, self.number, domain.decode(), now + wait / 1000, delay / 1000, attempts, data)
+        for id_, wait, delay, attempts, domain, data, age, revived in rows:
+            start_at = now + wait / 1000
+            lease = Lease(id_, token, self.number, domain.decode(), start_at, delay / 1000, attempts, data, revived)
             lease.known_at = now - age / 1000
             self._plans.add(lease)
             self._frontier.add(lease)

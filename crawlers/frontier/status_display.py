@@ -72,7 +72,7 @@ def _seeding(one: Status) -> list[str]:
 
 
 def _waiting(one: Status) -> list[str]:
-    lines = []
+    lines = [f"{one.letters:,} dead letters to be written, by a worker with Kafka"] if one.letters else []
     if one.oldest is not None:
         lines.append(f"the oldest request without an outcome for {display.duration(one.oldest)}")
     if one.longest_due is not None and one.domains:

@@ -105,7 +105,7 @@ class Search:
             due_in = max(0.0, float(due) - now) / 1000
             return Trace("delayed", number, _domain(later), due_in=due_in, tries=reasons)
         if dead:
-            domain, _, _, moment, why = msgpack.unpackb(dead, raw=True)
+            domain, _, _, moment, why, *_ = msgpack.unpackb(dead, raw=True)
             why, ago = _texts(why), max(0.0, now - moment) / 1000
             return Trace("dead", number, domain.decode(), ago=ago, attempts=len(why), reason=why[-1], tries=why)
         return await self._outcome(number, root, id_, now)

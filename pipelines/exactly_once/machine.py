@@ -48,6 +48,8 @@ class Ended:
     outcome: str
     reason: str
     records: list[Record]
+    letters: int = 0
+    """Dead letters among them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -239,7 +241,7 @@ class SlotMachine:
         """From here on the requests are the slot's."""
         batch = self._batch
         assert batch is not None
-        requests = [(id_, one.lease.token, one.outcome, one.reason) for id_, one in batch.requests.items()]
+        requests = [(id_, one.lease.token, one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()]
         answer = await self._slots.prepare(self._slot, self._claim, batch.token, requests)
         if answer.what == "ok":
             return self._prepared(batch, answer)

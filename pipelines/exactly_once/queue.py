@@ -65,7 +65,7 @@ class ShardQueue:
         if lease.lost:
             self._frontier.forget(lease)
             return
-        one = Ended(lease, outcome, reason, records)
+        one = Ended(lease, outcome, reason, records, self._letters_among(records))
         tracked = contextlib.ExitStack()
         for record in records:
             tracked.enter_context(self._load.track(len(record.value or b"")))
@@ -181,7 +181,7 @@ class ShardQueue:
             self._release(one.lease)
             self._frontier.take_back(one.lease)
             if not one.lease.lost:
-                self._frontier.settle(one.lease, one.outcome, one.reason)
+                self._frontier.settle(one.lease, one.outcome, one.reason, letters=one.letters)
 
     def give_back(self, batch: Batch) -> None:
         """Not committed under this slot: they are prepared anew, where they are still this worker's."""
@@ -204,21 +204,25 @@ class ShardQueue:
         one.outcome, one.reason = "dead", "item"
         if refused.topic == self._dead_letters_topic or self._letters is None:
             log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
-            one.reason = "dead letter refused"
+            one.reason, one.letters = "dead letter refused", 0
             self._tell_again(one)
             return
-        record = RequestRecord()
+        record = RequestRecord(lease=one.lease)
         token = CURRENT.set(record)
         try:
             await self._letters.send(refused.item, RejectedRecord(f"{refused.topic}: {why}"), "delivery")
         finally:
             CURRENT.reset(token)
         one.records += record.records
+        one.letters = self._letters_among(one.records)
         self._tell_again(one)
         self._stats.inc_value("items/buffered", -1)
         self._stats.inc_value("items/dead")
         self._stats.inc_value("items/dead/delivery")
         metrics.ITEMS.labels("dead", "delivery").inc()
+
+    def _letters_among(self, records: list[Record]) -> int:
+        return sum(record.topic == self._dead_letters_topic for record in records)
 
     def _tell_again(self, one: Ended) -> None:
         """The request has come to another end than its audit event tells."""

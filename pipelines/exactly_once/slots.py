@@ -65,9 +65,9 @@ class Slots:
         return Held(*found) if found else None
 
     async def prepare(
-        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str]]
+        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str, int]]
     ) -> Prepared:
-        """Of each request: id, token of its lease, outcome, reason."""
+        """Of each request: id, token of its lease, outcome, reason, dead letters among its records."""
         packed = msgpack.packb(requests, use_bin_type=False)
         script = ("slot_prepare", slot, claim, self._ttl, self._numbers, self._worker, token, packed)
         what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)

@@ -11,12 +11,12 @@
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
---                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason} each); last
---                             (token that was settled last)
+--                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters}
+--                             each); last (token that was settled last)
 -- S:synced             hash   slot -> run id of the Redis that was last compared with the slot's ledger
 --
 -- C:meta               hash   state, depth_first, began (moment of the first requests), arrivals, seen_depth,
---                             splits:<depth>
+--                             splits:<depth>, letters (1 where a worker of the crawl writes dead letters)
 -- C:counts             hash   the equation's terms, by reason where there is one; version
 -- C:ready              zset   domain -> moment it may be looked at (ms); parked domains are not in it
 -- C:ages               hash   minute of arrival -> requests of it that are open: pending, delayed or leased
@@ -25,7 +25,11 @@
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
--- C:dead               hash   id -> {domain, score, request, moment, reasons}
+-- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed}: its how
+--                             many-th death it is; the dead letters that Kafka had of it by then; until when (ms) a
+--                             replay of its items has it; the letters of theirs that are delivered by now
+-- C:letters            zset   id of a dead request whose letter is to be written -> moment from which any worker may (ms)
+-- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
 -- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
 -- C:admitted           hash   group -> requests taken, where a page limit applies
@@ -198,8 +202,11 @@ local function to_queue(crawl, name, score, id, request)
   call('ZADD', crawl .. ':ready', 'NX', next_start(domain(name)), name)
 end
 
-local function bury(crawl, id, name, score, request, reasons, reason)
-  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons}))
+-- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox.
+local function bury(crawl, id, name, score, request, reasons, reason, letters)
+  local death = tonumber(call('HGET', crawl .. ':revived', id) or 0) + 1
+  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}}))
+  if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
   age(crawl, score, -1)
@@ -252,14 +259,14 @@ end
 local has_repeats = {}
 
 -- A request that was leased gets its outcome.
-local function conclude(crawl, id, row, outcome, reason, has_tries, kept)
+local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
   if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
   if has_repeats[crawl] then call('SREM', crawl .. ':repeats', id) end
   if outcome == 'dead' then
     tries[#tries + 1] = reason
-    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason)
+    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters)
   end
   age(crawl, row[SCORE], -1)
   tally(crawl, outcome, 1)
@@ -289,15 +296,15 @@ local function are_synced(names)
   return true
 end
 
--- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason}.
+-- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters}.
 local function end_batch(crawl, batch, kept)
   local has_tries = call('EXISTS', crawl .. ':tries') == 1
   for _, request in ipairs(batch) do
-    local id, outcome, reason = unpack(request)
+    local id, outcome, reason, letters = unpack(request)
     local packed = call('HGET', crawl .. ':leases', id)
     if packed then
       call('HDEL', crawl .. ':leases', id)
-      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept)
+      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters)
     end
   end
   if #batch > 0 and call('EXISTS', crawl .. ':meta') == 1 then tally(crawl, 'version', 1) end

@@ -1,8 +1,9 @@
 -- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:ages, C:seen, C:split, C:queue, C:ready,
--- C:admitted, S:worker:<w>, and reads S:domain.
+-- C:admitted, C:revived, S:worker:<w>, and reads S:domain.
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
---   requests: {id, id as integer, domain, priority, request, seed?, group, limit, ''}; of one that is not to be filtered
---     the id is random, and its fingerprint the last field: the id is remembered all the same, as it may be sent again
+--   requests: {id, id as integer, domain, priority, request, seed?, group, limit, '', times that it was sent back}; of
+--     one that is not to be filtered the id is random, and its fingerprint the last field but one: the id is remembered
+--     all the same, as it may be sent again
 --     seed 2 and 3: the fingerprint alone becomes known, and nothing is queued (it was seen before the crawl, elsewhere);
 --     2 counts as seeded, and filtered `imported as seen`, 3 does not count, as another shard counts it
 --   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
@@ -104,13 +105,14 @@ local SEEN, SEEN_ELSEWHERE = 2, 3 -- kinds of seed
 local added, duplicates, over, seeds, seen, taken = 0, known_duplicates, 0, 0, 0, 0
 local queues = {}
 for _, request in ipairs(requests) do
-  local id, decimal, name, priority, body, seed, group, limit, original = unpack(request)
+  local id, decimal, name, priority, body, seed, group, limit, original, revived = unpack(request)
   if seed == SEEN or seed == SEEN_ELSEWHERE then
     if is_new(id, decimal) and seed == SEEN then seen = seen + 1 end
   elseif not is_new(id, decimal) then
     duplicates = duplicates + 1
   else
     if original ~= '' then call('HSET', C .. ':copies', original, id) end
+    if (revived or 0) > 0 then call('HSET', C .. ':revived', id, revived) end
     if seed == 1 then seeds = seeds + 1 end
     taken = taken + 1
     if admit(group, limit) then

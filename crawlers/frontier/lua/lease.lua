@@ -1,11 +1,12 @@
 -- Leases requests to a worker, each with the moment it may start; none to one that was taken for dead, as nobody would
 -- miss it, and none where Redis is at maxmemory. Touches C:queue, C:ready, C:delayed, C:later, C:leases, C:counts, C:ages,
--- C:dead, S:domain, S:held, S:busy; reads C:down, C:tries, S:workers.
+-- C:dead, C:letters, S:domain, S:held, S:busy; reads C:down, C:tries, C:revived, S:workers.
 -- ARGV: worker, token (random: what settles these leases), how many, milliseconds to look ahead, most per domain in
 --   turn, default delay (ms), default concurrency, session as it was registered, slots of exactly once (numbers) or '', then the
 --   domains with a delay whose leases this worker goes on with: while it has unstarted ones, no other worker can
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
---   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request, milliseconds since arrival}
+--   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request, milliseconds since arrival,
+--     times that it was sent back}
 local worker, token = ARGV[1], ARGV[2]
 local look, quantum = tonumber(ARGV[4]), tonumber(ARGV[5])
 local want = math.min(tonumber(ARGV[3]), 1000) -- more in the next call: Lua unpacks some thousands of values at most
@@ -118,7 +119,7 @@ local function visit(name)
     rows[#rows + 1] = id
     rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request, delay > 0})
     local since = math.max(0, now - began - arrival_of(tonumber(members[i + 1]), is_depth_first))
-    leases[#leases + 1] = {id, start - now, delay, 0, name, request, since}
+    leases[#leases + 1] = {id, start - now, delay, 0, name, request, since, 0}
     if delay > 0 then fields.p = start end
     grid = grid + delay
     start = math.max(grid, math.ceil(start + CLOSEST * delay))
@@ -177,6 +178,9 @@ if #ids > 0 then
     for i, packed in ipairs(tried) do
       if packed then leases[i][4] = failures_and_losses(cmsgpack.unpack(packed)) end
     end
+  end
+  if call('EXISTS', C .. ':revived') == 1 then
+    for i, times in ipairs(call('HMGET', C .. ':revived', unpack(ids))) do leases[i][8] = tonumber(times or 0) end
   end
 end
 save_domains()

@@ -1,5 +1,5 @@
 -- Returns the leases of workers whose heartbeat stopped, of whatever crawl. Touches S:workers, S:worker, S:held, S:busy,
--- S:tick, S:domain, and of each crawl C:leases, C:queue, C:ready, C:tries, C:dead, C:counts, C:ages.
+-- S:tick, S:domain, and of each crawl C:leases, C:queue, C:ready, C:tries, C:dead, C:letters, C:counts, C:ages.
 -- ARGV: milliseconds to live, most times that a request may be lost with its worker, default delay (ms; unused: a dead
 --   worker's planned starts may have happened), a worker to end now, or ''
 -- Returns the workers that were ended and the number of leases that they held.

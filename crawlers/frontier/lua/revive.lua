@@ -1,26 +1,99 @@
--- Dead requests go back to their queues, with all their attempts before them. Touches C:dead, C:queue, C:ready,
--- C:counts, C:ages, C:down, C:meta.
--- ARGV: ids
--- Returns how many were dead. A crawl that was complete is open again: its state is the caller's to set on every shard.
-local revived = 0
-for _, id in ipairs(ARGV) do
+-- The one way in which a dead request leaves, shared by `scrapy frontier requeue` and `scrapy dlq replay`: whichever comes
+-- first has it, and the other is told. Touches C:dead, C:letters, C:revived, C:queue, C:ready, C:counts, C:ages, C:down,
+-- C:done, C:repeats; reads C:meta.
+-- ARGV: action, milliseconds, seconds that outcomes are kept, then id, death (0: whichever it is) and letter of each
+--   queue       back to its queue, with all its attempts before it
+--   take        its items are being replayed: for so long nobody sends it back
+--   free        they are not any more
+--   delivered   the item of that letter is delivered after all; with the last of its items, so is the request
+-- Returns for each 'done', or why not: 'gone' (the crawl's keys are no more), 'back' (not dead, or no more), 'later' (dead
+--   again, with a later letter), 'taken' (by a replay), 'other' (it did not die of its items).
+-- A crawl that was complete is open again: its state is the caller's to set on every shard, before.
+local action, ttl, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local is_there = call('EXISTS', C .. ':meta') == 1
+local NAME, QUEUED_AT, BODY, REASONS, DEATH, LETTERS, HELD, REPLAYED = 1, 2, 3, 5, 6, 7, 8, 9
+local changed = 0
+
+local function remember_delivered(id, attempts)
+  if kept <= 0 then return end
+  local depth = tonumber(call('HGET', C .. ':meta', 'seen_depth') or 0) + 2
+  local slot = 2 ^ depth + struct.unpack('>I4', id, 5) % 2 ^ depth
+  local key = string.format('%s:done:%d:%d', C, math.floor(now / (kept * 1000)), slot)
+  call('HSET', key, id, string.format('D%d|%d|replayed', clock[1], attempts))
+  call('EXPIRE', key, 2 * kept)
+end
+
+local function exhume(id, row)
+  call('HDEL', C .. ':dead', id)
+  call('ZREM', C .. ':letters', id)
+  local reasons = row[REASONS]
+  local reason = 'dead:' .. tostring(reasons[#reasons])
+  count('dead', -1)
+  if call('HINCRBY', C .. ':counts', reason, -1) <= 0 then call('HDEL', C .. ':counts', reason) end
+  changed = changed + 1
+end
+
+local function save(id, row)
+  call('HSET', C .. ':dead', id, cmsgpack.pack(row))
+end
+
+local act = {}
+
+function act.queue(id, row)
+  if (row[HELD] or 0) > now then return 'taken' end
+  exhume(id, row)
+  call('HDEL', C .. ':down', row[NAME])
+  call('HINCRBY', C .. ':revived', id, 1)
+  call('SREM', C .. ':repeats', id) -- Kafka has the records of its former life, not those of this one
+  age(C, row[QUEUED_AT], 1)
+  to_queue(C, row[NAME], row[QUEUED_AT], id, row[BODY])
+  count('pending', 1)
+  return 'done'
+end
+
+function act.take(id, row)
+  if row[REASONS][#row[REASONS]] ~= 'item' then return 'other' end
+  row[HELD] = now + ttl
+  save(id, row)
+  return 'done'
+end
+
+function act.free(id, row)
+  row[HELD] = 0
+  save(id, row)
+  return 'done'
+end
+
+function act.delivered(id, row, letter)
+  if row[REASONS][#row[REASONS]] ~= 'item' then return 'other' end
+  row[REPLAYED] = row[REPLAYED] or {}
+  local is_new = true
+  for _, one in ipairs(row[REPLAYED]) do is_new = is_new and one ~= letter end
+  if is_new then table.insert(row[REPLAYED], letter) end
+  if #row[REPLAYED] < (row[LETTERS] or 1) then
+    row[HELD] = 0
+    save(id, row)
+    return 'done'
+  end
+  exhume(id, row)
+  count('delivered', 1)
+  remember_delivered(id, #row[REASONS])
+  return 'done'
+end
+
+local told = {}
+for i = 4, #ARGV, 3 do
+  local id, death = ARGV[i], tonumber(ARGV[i + 1])
   local packed = call('HGET', C .. ':dead', id)
-  if packed then
-    local row = cmsgpack.unpack(packed)
-    local name, score, request, reasons = row[1], row[2], row[3], row[5]
-    call('HDEL', C .. ':dead', id)
-    call('HDEL', C .. ':down', name)
-    count('dead', -1)
-    local reason = 'dead:' .. tostring(reasons[#reasons])
-    if call('HINCRBY', C .. ':counts', reason, -1) <= 0 then call('HDEL', C .. ':counts', reason) end
-    age(C, score, 1)
-    to_queue(C, name, score, id, request)
-    revived = revived + 1
+  local row = packed and cmsgpack.unpack(packed)
+  if not row then
+    told[#told + 1] = is_there and 'back' or 'gone'
+  elseif death > 0 and death ~= (row[DEATH] or 1) then
+    told[#told + 1] = 'later'
+  else
+    told[#told + 1] = act[action](id, row, ARGV[i + 2])
   end
 end
 save_ages()
-if revived > 0 then
-  count('pending', revived)
-  count('version', 1)
-end
-return revived
+if changed > 0 then count('version', 1) end
+return told

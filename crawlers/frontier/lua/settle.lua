@@ -1,10 +1,11 @@
 -- What became of leases. Touches C:leases, C:counts, C:ages, C:delayed, C:later, C:tries, C:dead, C:done, C:queue,
--- C:ready, C:down, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
+-- C:ready, C:down, C:letters, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
 --   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
 --   {'done', id, token, started?}                                it was worked on; slot_*.lua settle it with its records
---   {'settle', id, token, started?, outcome, reason}              delivered, expanded, redirected, empty, filtered, dead
+--   {'settle', id, token, started?, outcome, reason, letters}     delivered, expanded, redirected, empty, filtered, dead;
+--                                                                 letters: those of a dead one that Kafka has
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
 --   {'release', id, token, started?}                              back to its place, as if it had not been leased
 --   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
@@ -99,9 +100,9 @@ function act.done(id, row, started)
   if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
 end
 
-function act.settle(id, row, started, outcome, reason)
+function act.settle(id, row, started, outcome, reason, letters)
   let_go(id, row, started)
-  conclude(C, id, row, outcome, reason, has_tries, kept)
+  conclude(C, id, row, outcome, reason, has_tries, kept, letters)
 end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)

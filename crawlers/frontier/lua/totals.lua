@@ -1,5 +1,7 @@
--- The equation of a crawl in a shard, exact at one moment. Reads C:meta, C:counts, C:leases, C:delayed, C:ready.
--- Returns msgpack {state, counts, leased, delayed, domains that wait in ready, workers of any crawl}
+-- The equation of a crawl in a shard, exact at one moment. Reads C:meta, C:counts, C:leases, C:delayed, C:ready,
+-- C:letters.
+-- Returns msgpack {state, counts, leased, delayed, domains that wait in ready, workers of any crawl,
+--   dead letters to be written}
 local counts = {}
 local flat = call('HGETALL', C .. ':counts')
 for i = 1, #flat, 2 do counts[flat[i]] = tonumber(flat[i + 1]) end
@@ -11,4 +13,5 @@ return cmsgpack.pack({
   call('ZCARD', C .. ':delayed'),
   call('ZCARD', C .. ':ready'),
   call('ZCARD', S .. ':workers'),
+  call('ZCARD', C .. ':letters'),
 })

@@ -56,10 +56,14 @@ async def requeue(settings: Any, args: list[str], opts: argparse.Namespace) -> i
         where = f" of {opts.domain}" if opts.domain else ""
         if dead and not is_confirmed(f"Fetch the dead requests{where} of crawl {crawl} again, {dead:,} at most?", opts):
             return NO_ANSWER
-        revived = await admin.requeue_dead(fleet, crawl, opts.reason, opts.domain) if dead else 0
+        done = await admin.requeue_dead(fleet, crawl, opts.reason, opts.domain) if dead else admin.Requeued()
         state = await fleet.crawls.state(crawl)
-    print(f"crawl {crawl}: {revived:,} dead requests are pending again; it is {state}")
-    if revived:
+    print(f"crawl {crawl}: {done.revived:,} dead requests are pending again; it is {state}")
+    if done.lost:
+        print(f"  {done.lost:,} were sent back by somebody else first")
+    if done.taken:
+        print(f"  {done.taken:,} are left to `scrapy dlq replay`, which is at their items")
+    if done.revived:
         print(f"  scrapy crawl {opts.spider} -s FRONTIER_CRAWL_ID={crawl}")
     return DONE
 

@@ -1,0 +1,133 @@
+"""Reads the dead-letter topic from its beginning, or from a moment, to the end that it has now."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from crawlers.dead_letters.letter import Letter
+from crawlers.exceptions import StartupError, UserError
+from pipelines.kafka_config import client_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_TIMEOUT = 10.0
+_SILENCE = 30.0
+"""Seconds without a message or the end of a partition after which Kafka counts as away."""
+_PAUSE = 0.1
+_AT_ONCE = 500
+_PASSING = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_REFUSALS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+
+
+class LetterTopic:
+    """A consumer in no group: it disturbs nobody's offsets. Its calls block."""
+
+    def __init__(self, settings: Any):
+        if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+            raise UserError('KAFKA_BOOTSTRAP_SERVERS is not set. On a laptop: eval "$(scrapy stack env)"')
+        self.name: str = settings["KAFKA_TOPIC_DEAD_LETTERS"]
+        self._servers = settings["KAFKA_BOOTSTRAP_SERVERS"]
+        config = {
+            **client_config(settings),
+            "group.id": "seine-dlq",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+        self._consumer = Consumer(config, logger=logging.getLogger("seine.librdkafka"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def letters(self, since: int | None = None, told: Callable[[int, int], None] = lambda *_: None) -> Iterator[Letter]:
+        """Letters and receipts, each partition's in order; `told` gets (messages read, messages there are)."""
+        kept = self._kept()
+        ends = {partition: high for partition, (_, high) in kept.items()}
+        starts = {partition: low for partition, (low, _) in kept.items()} if since is None else self._since(since, ends)
+        there = sum(max(0, ends[partition] - start) for partition, start in starts.items())
+        for number, message in enumerate(self._messages(starts, ends), 1):
+            told(number, there)
+            yield Letter.read(message)
+
+    def values(self, letters: Iterable[Letter]) -> Iterator[tuple[Letter, bytes | None]]:
+        """Those letters with their bytes; None of one that the topic has deleted meanwhile."""
+        wanted: dict[int, dict[int, Letter]] = defaultdict(dict)
+        for letter in letters:
+            wanted[letter.partition][letter.offset] = letter
+        starts = {partition: min(offsets) for partition, offsets in wanted.items()}
+        ends = {partition: max(offsets) + 1 for partition, offsets in wanted.items()}
+        for message in self._messages(starts, ends):
+            offsets = wanted[message.partition()]
+            if message.offset() in offsets:
+                yield offsets.pop(message.offset()), message.value()
+        yield from ((letter, None) for offsets in wanted.values() for letter in offsets.values())
+
+    def _messages(self, starts: dict[int, int], ends: dict[int, int]) -> Iterator[Any]:
+        """From each partition's start to its end, or to where it ends for who reads what is committed."""
+        unread = {partition for partition, start in starts.items() if start < ends[partition]}
+        self._consumer.assign([TopicPartition(self.name, partition, starts[partition]) for partition in unread])
+        while unread:
+            for message in self._some():
+                partition, error = message.partition(), message.error()
+                if error is not None:
+                    if error.code() in _REFUSALS:
+                        raise StartupError(f"{self.name} cannot be read: {error.str()}")
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        unread.discard(partition)
+                    continue
+                if partition in unread and message.offset() < ends[partition]:
+                    yield message
+                if message.offset() + 1 >= ends[partition]:
+                    unread.discard(partition)
+
+    def _some(self) -> list[Any]:
+        """The next messages; StartupError where there are none for too long."""
+        message = self._consumer.poll(_SILENCE)
+        if message is None:
+            raise StartupError(f"Kafka at {self._servers} (KAFKA_BOOTSTRAP_SERVERS) has been silent for {_SILENCE:g} s")
+        return [message, *self._consumer.consume(_AT_ONCE, timeout=0)]
+
+    def _kept(self) -> dict[int, tuple[int, int]]:
+        """(oldest, next) offset by partition; of a topic that is new, or moves, as soon as its leaders are known."""
+        deadline = monotonic() + _TIMEOUT
+        while True:
+            try:
+                return self._watermarks()
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or monotonic() > deadline:
+                    raise self._away(error) from None
+            sleep(_PAUSE)
+
+    def _watermarks(self) -> dict[int, tuple[int, int]]:
+        metadata = self._consumer.list_topics(self.name, timeout=_TIMEOUT).topics[self.name]
+        if metadata.error is not None:
+            raise UserError(f"no topic {self.name} at {self._servers} (KAFKA_TOPIC_DEAD_LETTERS)")
+        partitions = [TopicPartition(self.name, partition) for partition in metadata.partitions]
+        return {one.partition: self._consumer.get_watermark_offsets(one, timeout=_TIMEOUT) for one in partitions}
+
+    def _since(self, moment: int, ends: dict[int, int]) -> dict[int, int]:
+        """The first offset by partition that is not older."""
+        asked = [TopicPartition(self.name, partition, moment) for partition in ends]
+        try:
+            found = self._consumer.offsets_for_times(asked, timeout=_TIMEOUT)
+        except KafkaException as error:
+            raise self._away(error) from None
+        return {one.partition: one.offset if one.offset >= 0 else ends[one.partition] for one in found}
+
+    def _away(self, error: KafkaException) -> StartupError:
+        return StartupError(
+            f"Kafka does not answer at {self._servers} (KAFKA_BOOTSTRAP_SERVERS): {error.args[0].str()}"
+        )

@@ -1,0 +1,112 @@
+"""What a replay produces: records and receipts together, once, whatever dies.
+
+One transactional id per topic: a replay that begins fences the one before, so that two cannot replay the same letter.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Producer as Client
+
+from crawlers.exceptions import RejectedRecord, SeineError, StartupError
+from pipelines.producer import THE_RECORDS_FAULT, producer_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.producer import Record
+
+_TIMEOUT = 60.0
+_COMMITS = 3
+_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
+
+
+class Fenced(SeineError):
+    """Another replay of the topic has begun."""
+
+
+class Transactions:
+    """A transactional producer. Its calls block."""
+
+    def __init__(self, settings: Any):
+        topic = settings["KAFKA_TOPIC_DEAD_LETTERS"]
+        self._topic = topic
+        config = {
+            **producer_config(settings),
+            "transactional.id": f"seine-dlq-replay-{topic}",
+            "transaction.timeout.ms": round(_TIMEOUT * 1000),
+            "delivery.timeout.ms": round(_TIMEOUT * 1000),
+        }
+        self._client = Client(config, logger=logging.getLogger("seine.librdkafka"))
+
+    def begin(self) -> None:
+        """End what another replay has begun. StartupError where Kafka does not let this one be."""
+        try:
+            self._client.init_transactions(_TIMEOUT)
+        except KafkaException as error:
+            raise self._told(error) from None
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Produce them, all or none. RejectedRecord where Kafka refuses one for what it is; Fenced; StartupError."""
+        failed: list[KafkaError] = []
+        try:
+            self._client.begin_transaction()
+            for record in records:
+                self._produce(record, failed)
+            self._client.flush(_TIMEOUT)
+            if failed:
+                raise KafkaException(failed[0])
+            self._commit()
+        except (KafkaException, BufferError) as error:
+            raise self._aborted(error) from None
+
+    def _produce(self, record: Record, failed: list[KafkaError]) -> None:
+        def reported(error: KafkaError | None, _message: object) -> None:
+            if error is not None:
+                failed.append(error)
+
+        while True:
+            try:
+                self._client.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=record.headers,  # type: ignore[arg-type]
+                    on_delivery=reported,
+                )
+                return
+            except BufferError:
+                self._client.poll(0.1)
+
+    def _commit(self) -> None:
+        """A commit that Kafka has not answered is asked for again: it is not done twice."""
+        for attempt in range(1, _COMMITS + 1):
+            try:
+                self._client.commit_transaction(_TIMEOUT)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or attempt == _COMMITS:
+                    raise
+
+    def _aborted(self, error: Exception) -> SeineError:
+        """The transaction is undone, and this is why."""
+        reason = error.args[0] if isinstance(error, KafkaException) else None
+        told = self._told(error)
+        if isinstance(told, Fenced):
+            return told
+        try:
+            self._client.abort_transaction(_TIMEOUT)
+        except KafkaException as failure:
+            return self._told(failure)
+        return RejectedRecord(str(told)) if reason is not None and reason.code() in THE_RECORDS_FAULT else told
+
+    def _told(self, error: Exception) -> SeineError:
+        reason = error.args[0] if isinstance(error, KafkaException) else None
+        if reason is None:
+            return StartupError(f"Kafka: {error}")
+        if reason.code() in _FENCED:
+            return Fenced(f"another replay of {self._topic} has begun: this one ends, and what it has done stays done")
+        return StartupError(f"Kafka refuses to replay {self._topic}: {reason.str()}")

@@ -19,14 +19,14 @@ from itemadapter import ItemAdapter
 
 from crawlers import metrics
 from crawlers.domains import domain_of
-from crawlers.exceptions import RejectedRecord
+from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.frontier.request_json import form_of, hash_of, without_bytes
 from crawlers.masking.masking import Masking
 from crawlers.outcomes import CURRENT
 from crawlers.sink_load import SinkLoad
 from pipelines.claims.claims import Claims
 from pipelines.delivery import Delivery
-from pipelines.producer import Record, Undelivered
+from pipelines.producer import Record
 from pipelines.schemas import committed_versions
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import pytest
 
 from crawlers import metrics
-from crawlers.exceptions import LostClaim, UserError
+from crawlers.exceptions import LostClaim, Undelivered, UserError
 from crawlers.items import ClaimCheck, Product
 from crawlers.sink_load import SinkLoad
 from deploy.demo_shop import DemoShop
@@ -36,7 +36,6 @@ from pipelines.claims.resolver import Resolver, decoded
 from pipelines.claims.store import ClaimStore
 from pipelines.claims.webhdfs import WebHdfs
 from pipelines.content import ContentPipeline
-from pipelines.producer import Undelivered
 from tests.polling import eventually, until
 from tests.servers.hdfs import HdfsServer
 from tests.servers.tcp_proxy import TcpProxy

@@ -15,11 +15,11 @@ from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 from crawlers import metrics
+from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.request_letters import RequestLetters
 from crawlers.sink_load import SinkLoad
-from pipelines.producer import Undelivered
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

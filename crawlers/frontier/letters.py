@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from crawlers.exceptions import Undelivered
 from crawlers.failed_request import FailedRequest
-from pipelines.producer import Undelivered
 
 if TYPE_CHECKING:
     from crawlers.frontier.control import Control

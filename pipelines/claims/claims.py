@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from crawlers import metrics
-from crawlers.exceptions import StartupError
+from crawlers.exceptions import StartupError, Undelivered
 from crawlers.items import ClaimCheck
 from crawlers.sink_load import SinkLoad
 from pipelines.claims.address import HdfsAddress, read_address
@@ -25,7 +25,7 @@ from pipelines.claims.layout import blob_path
 from pipelines.claims.local_files import LocalFiles
 from pipelines.claims.store import ClaimStore
 from pipelines.claims.webhdfs import WebHdfs
-from pipelines.producer import Undelivered, is_closing
+from pipelines.producer import is_closing
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

@@ -57,8 +57,8 @@ class Transactions:
             for record in records:
                 self._produce(record, failed)
             self._client.flush(_TIMEOUT)
-            if failed:
-                raise KafkaException(failed[0])
+            if failed:  # one that is refused takes others with it, which are told to be purged
+                raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
             self._commit()
         except (KafkaException, BufferError) as error:
             raise self._aborted(error) from None

@@ -65,6 +65,7 @@ USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "t
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
+    "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
@@ -80,6 +81,7 @@ METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the br
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
 ITEM_PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
+    "pipelines.changes.ChangesPipeline": 150,
     "pipelines.masking.MaskingPipeline": 200,
     "pipelines.content.ContentPipeline": 300,  # after masking, which reads the page as it was fetched
     "pipelines.claim_check.ClaimCheckPipeline": 400,
@@ -108,6 +110,10 @@ KAFKA_TIMEOUT = env("KAFKA_TIMEOUT", float, 10.0, "seconds without acknowledgeme
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")
 SINK_HIGH_WATER_BYTES = env("SINK_HIGH_WATER_BYTES", int, 33_554_432, "bytes in flight that pause leasing, to half")
+EMIT = env("EMIT", str, "all", "all products, or changes: those that are not what they were (docs/changes.md)")
+CHANGES_GONE_AFTER = env("CHANGES_GONE_AFTER", int, 3, "crawls of its site in a row without a product until it is gone")
+CHANGES_TOMBSTONES = env("CHANGES_TOMBSTONES", bool, False, "whether the record of a gone product is followed by null")
+CHANGES_IGNORE = env("CHANGES_IGNORE", list, [], "fields whose changes are no reason for a record, comma separated")
 KAFKA_SECURITY_PROTOCOL = env("KAFKA_SECURITY_PROTOCOL", str, "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
 KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")

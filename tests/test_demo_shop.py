@@ -275,6 +275,38 @@ def test_an_unchanged_page_answers_304_to_its_etag(shop: DemoShop) -> None:
     assert get(shop, "/c/tents", headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_a_page_tells_since_when_it_is_as_it_is(shop: DemoShop) -> None:
+    path, changed, other = of_markup(shop, "json-ld")[0]["url"], {"LF-10007": "9.99"}, "/about"
+    before, about = requests.get(path, timeout=5).headers, get(shop, other).headers
+    held = {"If-Modified-Since": before["Last-Modified"]}
+    assert requests.get(path, headers=held, timeout=5).status_code == 304
+    assert requests.get(path, headers={**held, "If-None-Match": '"other"'}, timeout=5).status_code == 200
+    assert requests.get(path, headers={"If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, timeout=5).ok
+    shop.set_prices(changed)
+    assert get(shop, other).headers["Last-Modified"] == about["Last-Modified"]
+
+
+def test_a_product_that_was_removed_is_nowhere(shop: DemoShop) -> None:
+    fact = next(f for f in of_markup(shop, "json-ld") if f["section"] == "catalog")
+    path = fact["url"].removeprefix(shop.urls[0])
+    domain = next(n for n, url in enumerate(shop.urls) if fact["url"].startswith(url))
+    answer = requests.post(shop.urls[1] + "/_shop/removed", json=[fact["sku"]], timeout=5)
+    assert answer.json() == {"removed": 1}
+    assert requests.get(fact["url"], timeout=5).status_code == 404
+    assert fact["url"] not in [row["url"] for row in get(shop, "/_shop/truth").json()]
+    for listing in ("/sitemap-products-1.xml.gz", "/sitemap-products-2.xml"):
+        body = get(shop, listing, domain).content
+        assert path.encode() not in (gzip.decompress(body) if listing.endswith(".gz") else body)
+    shop.reset()
+    assert requests.get(fact["url"], timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("skus", [["no such"], {"LF-10007": "1"}])
+def test_a_wrong_list_of_removals_is_refused(shop: DemoShop, skus: Any) -> None:
+    answer = requests.post(shop.urls[0] + "/_shop/removed", json=skus, timeout=5)
+    assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+
+
 def test_the_swiss_shop_is_not_utf_8_and_says_so(shop: DemoShop) -> None:
     response = get(shop, "/c/papeterie", domain=3)
     assert response.headers["Content-Type"] == "text/html; charset=iso-8859-1"

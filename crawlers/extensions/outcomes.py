@@ -71,6 +71,8 @@ class RequestOutcomes:
             record = RequestRecord(request, handed_at=monotonic())
             if isinstance(result, Request):
                 record.successor = result
+            elif isinstance(result, Response):
+                record.status, record.headers = result.status, result.headers
             if self._frontier is not None:
                 record.lease = self._frontier.lease_of(request)
                 if reason := self._frontier.retries(result, request):
@@ -166,7 +168,13 @@ def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str,
         return _failed(result)
     if result.status >= 400 and not record.fates:
         return "dead", f"http {result.status}"
+    if result.status == 304 and not record.fates and _is_conditional(request):
+        return "delivered", "not modified"
     return record.outcome()
+
+
+def _is_conditional(request: Request) -> bool:
+    return "If-None-Match" in request.headers or "If-Modified-Since" in request.headers
 
 
 def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple[str, str]:

@@ -82,6 +82,17 @@ def test_a_product_that_crawls_do_not_see_is_gone_once_and_new_when_it_is_back(s
     assert small.crawl().changes == {gone: "new"}
 
 
+def test_a_product_that_is_forgotten_is_new_when_a_crawl_sees_it_again(small: SmallShop) -> None:
+    small.crawl()
+    forgotten = small.skus[0]
+    said = small.seine.run("records", "forget", f"small/{forgotten}", "--yes")
+    assert said.code == 0, said.err
+    assert "memory     2 entries of EMIT=changes in Redis" in said.out
+    second = small.crawl()
+    assert second.changes == {forgotten: "new"}
+    assert small.asked_for(forgotten) == [200]
+
+
 def test_exactly_once_a_crawl_commits_records_and_memory_together(small: SmallShop) -> None:
     once = {"KAFKA_DELIVERY": "exactly_once", "KAFKA_TOPIC_LEDGER": f"ledger-{secrets.token_hex(4)}", "KAFKA_SLOTS": 1}
     small.options |= {**once, "CHANGES_GONE_AFTER": 1, "CHANGES_TOMBSTONES": 1}

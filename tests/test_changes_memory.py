@@ -46,7 +46,7 @@ def lease(shard: Shard) -> tuple[Worker, bytes, bytes]:
 def write(shard: Shard, *told: notes.Note) -> None:
     """Settle a request with those notes."""
     worker, id_, token = lease(shard)
-    assert worker.settle(("settle", id_, token, 1, "delivered", "", told))[0] == 0
+    assert worker.settle(("settle", id_, token, 1, "delivered", "", 0, told))[0] == 0
 
 
 def recall(shard: Shard, *identities: str) -> list[bytes | None]:
@@ -66,7 +66,7 @@ def test_a_product_is_remembered_once_its_request_is_settled(shard: Shard) -> No
 def test_notes_of_a_lease_that_is_somebody_elses_are_not_written(shard: Shard) -> None:
     worker, id_, token = lease(shard)
     shard.lose(worker)
-    stale, _ = worker.settle(("settle", id_, token, 1, "delivered", "", [seen("sku-1")]))
+    stale, _ = worker.settle(("settle", id_, token, 1, "delivered", "", 0, [seen("sku-1")]))
     assert (stale, recall(shard, "sku-1")) == (1, [None])
 
 
@@ -75,7 +75,7 @@ def test_notes_that_are_none_are_refused_before_anything_is_written(shard: Shard
     before = shard.dump()
     for bad in (["seen"], [("forgotten", TOPIC, SITE, b"k", b"v")], "text"):
         with pytest.raises(Exception, match="POISON 1"):
-            worker.settle(("settle", id_, token, 1, "delivered", "", bad))
+            worker.settle(("settle", id_, token, 1, "delivered", "", 0, bad))
     assert shard.dump() == before
 
 

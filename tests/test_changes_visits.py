@@ -52,7 +52,7 @@ class Scene:
         told += [notes.page("products:id", "shop", ID, page.to_bytes())] if page else []
         worker.enqueue(request_for(1))
         [lease] = worker.lease(1)
-        worker.settle(("settle", lease.id, lease.token, 1, "delivered", "", told))
+        worker.settle(("settle", lease.id, lease.token, 1, "delivered", "", 0, told))
 
     def visit(self, outcome: str, result: Any, *told: notes.Note) -> tuple[dict[str, bytes], list[notes.Note]]:
         """(the headers that were asked with, the notes of the visit's end)"""

@@ -68,6 +68,18 @@ class ProductMemory:
         """That shard's replies; the commands must bear to be sent twice. Raises Unanswered."""
         return await self._shards[shard].ask(*commands)
 
+    async def forget(self, site: str, product: bytes) -> int:
+        """Forget a product and its pages in every shard; how many entries there were. Raises Unanswered."""
+        removed = 0
+        for number in range(self.keys.shards):
+            root, nodes = self.keys.shard(number), [1]
+            for node in nodes:  # which grow
+                command = run("forget", root, root, self.topic.id, site, product, node)
+                [[was_split, here]] = await self.ask(number, command)
+                removed += here
+                nodes += [2 * node, 2 * node + 1] if was_split else []
+        return removed
+
     async def close(self) -> None:
         """Drop the connections."""
         for shard in self._shards:

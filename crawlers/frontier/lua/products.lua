@@ -111,6 +111,13 @@ local function text_part(product, number)
   return '\1' .. string.sub(product, 2) .. string.char(number)
 end
 
+-- Returns 1 where it was remembered.
+local function drop_product(scope, product)
+  local key, number = node_of(products_of(scope), product), 0
+  while string.byte(product) == 0 and call('HDEL', key, text_part(product, number)) == 1 do number = number + 1 end
+  return call('HDEL', key, product)
+end
+
 local note = {}
 
 -- A product was seen: `fingerprints` begins with the hour of its last record; `text` is a long identity's; it is
@@ -127,11 +134,7 @@ end
 
 -- A product is gone, unless somebody has seen it since it was `remembered` so.
 function note.gone(scope, product, remembered)
-  local key = node_of(products_of(scope), product)
-  if call('HGET', key, product) ~= remembered then return end
-  call('HDEL', key, product)
-  local number = 0
-  while string.byte(product) == 0 and call('HDEL', key, text_part(product, number)) == 1 do number = number + 1 end
+  if call('HGET', node_of(products_of(scope), product), product) == remembered then drop_product(scope, product) end
 end
 
 -- Its page could not be had, which says nothing of the product.

@@ -27,7 +27,7 @@ if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.
 for i, operation in ipairs(operations) do
   local outcome = operation[1] == 'settle' and operation[5]
   local is_known = WHAT[operation[1]] and (not outcome or outcome == 'dead' or CODES[outcome])
-  if not is_known or (outcome and operation[7] and not are_notes(operation[7])) then
+  if not is_known or (outcome and operation[8] and not are_notes(operation[8])) then
     return redis.error_reply('POISON ' .. i)
   end
 end

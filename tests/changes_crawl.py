@@ -93,7 +93,7 @@ class SmallShop:
         counts = {term.decode(): int(n) for term, n in self.redis.hgetall(f"{root}:counts").items()}
         assert counts["seeded"] + counts.get("discovered", 0) == sum(counts.get(term, 0) for term in TERMS), counts
         records = consume(self.seine.env, topic or self.seine.env["KAFKA_TOPIC_PRODUCTS"])
-        return Pass(finished, [record for record in records if record.headers["crawl_id"] == name], counts)
+        return Pass(finished, [record for record in records if record.headers.get("crawl_id") == name], counts)
 
     def asked_for(self, sku: str) -> list[int]:
         """The statuses of this crawl's requests for a product's page."""

@@ -16,9 +16,10 @@ from tests.fleet import FrontierSeine
 from tests.servers.certificates import Certificate
 from tests.servers.hdfs import HdfsServer
 from tests.servers.kafka import GuardedBroker
+from tests.servers.ports import stack_ports
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
-from tests.support import Seine, free_ports, own_topics
+from tests.support import Seine, own_topics
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell starts its background jobs with Ctrl-C ignored, which the commands under test would inherit."""
@@ -38,7 +39,7 @@ def no_command_outlives_its_test() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real Kafka and a real registry. A test that stops one starts it again."""
-    stack = Stack(StackConfig(tmp_path_factory.mktemp("kafka"), ports=free_ports()))
+    stack = Stack(StackConfig(tmp_path_factory.mktemp("kafka"), ports=stack_ports()))
     try:
         stack.up(["kafka", "schema_registry"])
         yield stack

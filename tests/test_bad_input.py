@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from deploy.demo_shop import DemoShop
 from pipelines.schemas import schema
+from tests.servers.ports import HOST, free_port
 from tests.support import Finished, Seine, consume
 
 _BRIEF: dict[str, Any] = {
@@ -55,8 +55,7 @@ _TROUBLES = {
 @pytest.fixture
 def nowhere() -> str:
     """host:port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return f"127.0.0.1:{sock.getsockname()[1]}"
+    return f"{HOST}:{free_port()}"
 
 
 def test_pages_in_trouble_are_told_one_by_one_and_cost_the_others_nothing(

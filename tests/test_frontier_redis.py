@@ -21,7 +21,7 @@ from crawlers.frontier.scripts import SOURCES
 from tests.fleet import FrontierSeine, links
 from tests.frontier_crawl import Crawl, Site, away, servers
 from tests.polling import eventually, until
-from tests.servers.redis import HOST, free_port
+from tests.servers.ports import HOST, free_port
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_sentinel import SentinelFleet
 from tests.servers.redis_tls import TlsRedisServer

@@ -29,7 +29,7 @@ crawl: setup ## crawl the demo shop to a real Kafka topic, and show the records
 	@deploy/local/first-crawl
 
 test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services, JOBS files at a time
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready-dev ## ruff's checks and format
 	@$(BIN)/ruff check .

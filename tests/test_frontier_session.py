@@ -222,6 +222,7 @@ def test_what_a_lost_connection_still_delivers_leases_nothing(redis: RedisServer
 
         async def story(crawl: Crawl, worker: Worker) -> None:
             worker.latency = 0.1
+            worker.go()
             await eventually(lambda: len(worker.fetched) > 100, "no crawl")
             network.stall(new=False)
             await eventually(lambda: away(), "nobody noticed")
@@ -231,7 +232,7 @@ def test_what_a_lost_connection_still_delivers_leases_nothing(redis: RedisServer
             assert totals.counts["delivered"] == 400
             assert totals.term("lost") == totals.term("stale") == 0
 
-        run(Crawl(servers(REDIS_URL=network.url, REDIS_TIMEOUT=0.5), Site(400)), story)
+        run(Crawl(servers(REDIS_URL=network.url, REDIS_TIMEOUT=0.5), Site(400)), story, held=True)
 
 
 def test_counts_are_counted_once_whether_they_or_their_answer_was_lost(redis: RedisServer) -> None:

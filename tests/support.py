@@ -1,4 +1,4 @@
-"""What tests share: free ports, crawls as users run them, a consumer that knows only the wire."""
+"""What tests share: crawls as users run them, a consumer that knows only the wire."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from deploy.local import Ports
-
 ROOT = Path(__file__).parent.parent
-
-
-def free_ports() -> Ports:
-    """A free port for each of the stack's services."""
-    return Ports.free()
 
 
 def own_topics() -> dict[str, str]:

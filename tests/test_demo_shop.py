@@ -13,7 +13,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from crawlers.items import AVAILABILITIES, CONDITIONS
 from deploy.demo_shop import DemoShop, PortTaken, running_shop
 from deploy.demo_shop.gtin import check_digit
 from deploy.demo_shop.trouble.index import TROUBLES
+from tests.servers.ports import free_row
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -411,21 +411,8 @@ def test_a_taken_port_is_named() -> None:
             pass
 
 
-def _four_free_ports() -> int:
-    """The first of them, below the range from which the system gives ports to clients."""
-    for base in range(20000, 32000, 4):
-        try:
-            with ExitStack() as stack:
-                for offset in range(4):
-                    stack.enter_context(socket.create_server(("127.0.0.1", base + offset)))
-                return base
-        except OSError:
-            continue
-    raise AssertionError("no four free ports in a row")
-
-
 def test_the_command_starts_it_once_tells_of_it_and_stops_it(tmp_path: Path) -> None:
-    port = str(_four_free_ports())
+    port = str(free_row(4))
 
     def command(action: str) -> subprocess.CompletedProcess[str]:
         arguments = [sys.executable, "-m", "deploy.demo_shop", action, "--port", port, "--dir", str(tmp_path)]

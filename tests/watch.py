@@ -26,7 +26,7 @@ class Watch:
 
 
 class LoopWatch:
-    """Tells how long the event loop stood still at most, and every change of the gauges that alerts are made of.
+    """Tells how long the event loop stood still at most, the most memory, and every change of the gauges of alerts.
 
     Only time in which the loop's thread neither ran nor waited for a CPU counts, as the kernel accounts it: that is a
     blocking call, however busy the machine is.
@@ -48,7 +48,8 @@ class LoopWatch:
 
     def _stopped(self) -> None:
         self._task.cancel()
-        log.info("watched", blocked=round(self._blocked, 3), leases_lost=max(_values(metrics.LEASES_LOST)))
+        lost = max(_values(metrics.LEASES_LOST))
+        log.info("watched", blocked=round(self._blocked, 3), leases_lost=lost, peak_mb=_peak())
 
     async def _watch(self) -> None:
         while True:
@@ -65,6 +66,12 @@ def _busy() -> float:
     """Seconds that this thread has run or waited for a CPU."""
     ran, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
     return (int(ran) + int(waited)) / 1e9
+
+
+def _peak() -> float:
+    """MiB that this program had at most. What getrusage tells begins with its parent's."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
 
 
 def _values(metric: Any) -> list[float]:

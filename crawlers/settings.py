@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from crawlers.timers import keep_monotonic_time
+
 SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
@@ -223,6 +225,7 @@ MASKING_KEYS = env("MASKING_KEYS", list, [], "keys of tokens, id:secret comma se
 MASKING_KEYS_FILE = env("MASKING_KEYS_FILE", str, None, "file of such keys, one a line, instead of MASKING_KEYS")
 
 # --- The event loop ------------------------------------------------------------------------------------------------
+keep_monotonic_time()
 TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 ASYNCIO_EVENT_LOOP = "uvloop.Loop"
 FEED_EXPORT_ENCODING = "utf-8"

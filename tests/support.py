@@ -68,7 +68,7 @@ class Seine:
         )
         return self.started[-1]
 
-    def run(self, *args: str, timeout: float = 90) -> Finished:
+    def run(self, *args: str, timeout: float = 180) -> Finished:
         """The command's end; it is killed after `timeout` seconds."""
         process = self.start(*args)
         try:
@@ -79,7 +79,7 @@ class Seine:
             raise AssertionError(f"{args} still runs after {timeout} s:\n{err[-3000:]}") from None
         return Finished(process.returncode, out, err, _events(err))
 
-    def crawl(self, *args: str, timeout: float = 90, **settings: Any) -> Finished:
+    def crawl(self, *args: str, timeout: float = 180, **settings: Any) -> Finished:
         """`scrapy crawl product_spider` with those arguments and `-s` settings."""
         options = [part for name, value in settings.items() for part in ("-s", f"{name}={value}")]
         return self.run("crawl", "product_spider", *args, *options, timeout=timeout)

@@ -166,15 +166,17 @@ def test_what_a_rolled_back_redis_has_forgotten_is_not_produced_again(once: Star
 
 def test_a_worker_without_a_slot_leases_nothing_until_one_is_free(once: Start) -> None:
     crawl = once(250, KAFKA_SLOTS=1)
-    crawl.server.latency = 0.5
+    crawl.server.latency = 0.1
     first = crawl.start()
     until(lambda: crawl.settled() > 20, "nothing is settled", 60)
+    crawl.server.may_answer.clear()
     second = crawl.start()
     until(lambda: crawl.workers() == 2, "the second does not come")
     assert crawl.held_by_others() == 0
     first.kill()
     first.communicate()
     crawl.server.latency = 0.0
+    crawl.server.may_answer.set()
     _, err = second.communicate(timeout=90)
     assert second.returncode == 0, err[-2000:]
     crawl.check()
@@ -214,9 +216,10 @@ def test_what_it_needs_is_told_in_one_line(once: Start, settings: dict[str, str]
 
 def test_a_crawl_keeps_the_delivery_that_it_was_opened_with(once: Start) -> None:
     crawl = once(400)
-    crawl.server.latency = 0.5
+    crawl.server.latency = 0.1
     worker = crawl.start()
     until(crawl.settled, "it does not start", 60)
+    crawl.server.may_answer.clear()
     refused = crawl.seine.run("crawl", "product_spider", "-s", "KAFKA_DELIVERY=at_least_once")
     assert refused.code == 2
     assert f"crawl {CRAWL} delivers exactly once: set KAFKA_DELIVERY=exactly_once" in refused.err

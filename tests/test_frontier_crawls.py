@@ -43,7 +43,10 @@ def test_an_equal_definition_joins_the_open_crawl_and_a_later_one_opens_another(
 ) -> None:
     server = web(numbered(20))
     crawl = ["crawl", "path_spider", "-a", f"url={server.url}/", *fleet.options(DOWNLOAD_DELAY=0.1)]
+    server.may_answer.clear()
     workers = [fleet.start(*crawl) for _ in range(2)]
+    until(lambda: fleet.redis.zcard(f"{fleet.keys.shard(0)}:workers") == 2, "nobody joins")
+    server.may_answer.set()
     for worker in workers:
         assert ended(fleet, worker, server).code == 0
     assert len(crawls_of(fleet)) == 1

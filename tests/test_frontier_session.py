@@ -204,6 +204,7 @@ def test_a_restart_makes_no_second_request_of_one_that_is_not_to_be_filtered(red
 
 def test_a_redis_that_died_and_forgot_nothing_costs_no_page_a_second_fetch(redis: RedisServer) -> None:
     async def story(crawl: Crawl, worker: Worker) -> None:
+        worker.go()
         await eventually(lambda: len(worker.fetched) > 50, "no crawl")
         redis.kill()
         redis.start()

@@ -14,6 +14,7 @@ from time import monotonic, sleep, time
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from tests.polling import PATIENCE
 from tests.servers.certificates import Certificate
 
 _STAMPS = 35
@@ -75,6 +76,9 @@ class WebServer:
         self.pages: Any = pages
         self.latency = 0.0
         """Seconds until an answer."""
+        self.may_answer = threading.Event()
+        """While it is cleared, every request waits."""
+        self.may_answer.set()
         self.visits: list[Visit] = []
         self.times: Counter[str] = Counter()
         """How often each path was asked for."""
@@ -101,7 +105,7 @@ class WebServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, visits: int, seconds: float = 30) -> None:
+    def wait_for(self, visits: int, seconds: float = PATIENCE) -> None:
         """Return when so many requests have come."""
         with self._came:
             assert self._came.wait_for(lambda: len(self.visits) >= visits, seconds), self.visits
@@ -119,6 +123,7 @@ class WebServer:
             self.at_once.append(self._answering)
             self._came.notify_all()
         sleep(self.latency)
+        self.may_answer.wait(PATIENCE)
         page = self.pages.get(path, Page("not here", 404))
         return page(earlier) if callable(page) else page
 

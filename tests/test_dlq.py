@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from scrapy.utils.project import get_project_settings
 
 from crawlers.dead_letters.transaction import Fenced, Transactions
 from crawlers.exceptions import InvalidItem
+from crawlers.failed_request import DOWNLOAD, FailedRequest
 from crawlers.items import Product
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
@@ -142,6 +143,24 @@ def test_what_was_requeued_first_is_not_replayed(
     letters.crawl(server, FRONTIER_CRAWL_ID="monday")
     assert "1 sent back" in dlq("replay").out
     assert "0 dead requests are pending again" in frontier("requeue", "--dead", "--yes").out
+
+
+def test_a_letter_that_is_written_before_its_request_is_settled_is_replayed_afterwards(
+    dlq: Console, letters: Letters
+) -> None:
+    scene = Scene(letters.fleet)
+    crawl, worker = scene.crawl("monday"), scene.worker("monday")
+    worker.enqueue(request_for("http://shop.example/"))
+    [lease] = worker.lease(1)
+    about = {"url": "http://shop.example/", "site": "", "crawl": "monday", "spider": "product_spider"}
+    failed: Any = FailedRequest.of_lease(lease, DOWNLOAD, "http 404", "", **about)  # type: ignore[arg-type]
+    written(letters, lambda writer: [writer.send_request(failed)])
+
+    assert "1 left alone: the request is not settled yet" in dlq("replay").out
+    worker.settle(settle(lease, "dead", "http 404", letters=1))
+    assert "1 sent back" in dlq("replay").out
+    assert crawl.counts["pending"] == 1
+    assert dlq("replay").out == "0 letters\n"
 
 
 def test_of_a_replay_and_a_requeue_at_once_each_request_goes_back_by_one(dlq: Console, letters: Letters) -> None:
@@ -370,13 +389,20 @@ def item(number: int, **fields: Any) -> Product:
 
 def write(letters: Letters, items: list[Product]) -> None:
     """Their letters, as a pipeline writes them that was in their way."""
+    error = InvalidItem(["as it was"])
+    written(letters, lambda writer: [writer.send(one, error, "validation") for one in items])
+
+
+def written(letters: Letters, sending: Callable[[DeadLetters], list[Coroutine[Any, Any, None]]]) -> None:
+    """Return when all of them are."""
     settings = settings_of(letters)
     ensure_topics(settings)
 
     async def work() -> None:
         producer = Producer(producer_config(settings), drain_seconds=5)
-        writer = DeadLetters(Delivery(producer), SinkLoad(9999, 10**9), UNMASKED, letters.topic, "products")
-        await asyncio.gather(*(writer.send(one, InvalidItem(["as it was"]), "validation") for one in items))
+        await asyncio.gather(
+            *sending(DeadLetters(Delivery(producer), SinkLoad(9999, 10**9), UNMASKED, letters.topic, "products"))
+        )
         await producer.close()
 
     asyncio.run(work())

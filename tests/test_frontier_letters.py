@@ -99,6 +99,25 @@ def test_of_two_who_send_a_request_back_one_is_told_that_it_came_second(worker: 
     assert worker.crawl.leave("queue", (page(1).id, 2, "")) == ["done"]
 
 
+def test_a_death_whose_letter_is_written_first_is_told_as_alive_until_it_is_settled(
+    shard: Shard, worker: Worker
+) -> None:
+    worker.enqueue(*pages(1, 2))
+    first, second = worker.lease()
+    deaths = (page(1).id, 1, "one"), (page(2).id, 1, "two")
+    for action in ("queue", "take", "delivered"):
+        assert worker.crawl.leave(action, *deaths) == ["alive", "alive"]
+    worker.settle(settle(first, "dead", "http 404", letters=1), settle(second))
+    assert worker.crawl.leave("queue", *deaths) == ["done", "back"], "it came to another end"
+    assert worker.crawl.leave("queue", deaths[0], (page(1).id, 2, "one")) == ["back", "alive"]
+    shard.advance(1000 * shard.limits.seconds_kept * 3)
+    assert worker.crawl.leave("queue", deaths[1]) == ["alive"], "nobody knows its end any more"
+    worker.settle(settle(worker.lease()[0]))
+    worker.crawl.set(state="complete")
+    assert worker.crawl.leave("queue", deaths[1]) == ["back"]
+    shard.check()
+
+
 def test_of_a_crawl_that_is_gone_nothing_can_be_sent_back(shard: Shard) -> None:
     assert Crawl(shard, "gone", shard.keys.crawl(0, "gone")).leave("queue", (page(1).id, 1, "")) == ["gone"]
 

@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from crawlers.dead_letters.items import DEAD_AGAIN, DELIVERED, DROPPED, Replayed
-from crawlers.dead_letters.requests import ELSEWHERE, NOT_DEAD, SENT_BACK
+from crawlers.dead_letters.requests import ELSEWHERE, NOT_DEAD, SENT_BACK, STILL_OPEN
 from crawlers.exceptions import RejectedRecord, UserError
-from crawlers.frontier.reviving import BACK, DONE, LATER
+from crawlers.frontier.reviving import ALIVE, BACK, DONE, LATER
 from pipelines.dead_letter import ITEM, REQUEST
 from pipelines.producer import Record
 
@@ -64,6 +64,8 @@ class Batch:
         for letter, value in self._items:
             if told[letter.id] in (BACK, LATER):
                 self._results[letter.id] = Replayed(NOT_DEAD, [])
+            elif told[letter.id] == ALIVE:
+                self._results[letter.id] = Replayed(STILL_OPEN, [])
             else:
                 self._results[letter.id] = await self._one_through(items, letter, value)
 

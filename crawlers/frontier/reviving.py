@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crawlers.frontier.fleet import Fleet
 
-DONE, GONE, BACK, LATER, TAKEN, OTHER = "done", "gone", "back", "later", "taken", "other"
+DONE, GONE, BACK, ALIVE, LATER, TAKEN, OTHER = "done", "gone", "back", "alive", "later", "taken", "other"
 """What lua/revive.lua says of a dead request; it describes them."""
 _HOLD_MS = 60_000
 """That a crawl stays open for without a word from who adds requests to it."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer as Client
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
@@ -298,6 +299,25 @@ def test_a_replay_that_is_killed_is_gone_on_with_and_delivers_each_item_once(dlq
     assert found == {one.record_id: 1 for one in items}
 
 
+def test_a_replay_does_not_begin_while_an_open_transaction_may_hide_receipts(
+    dlq: Console, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(letters, [item(number) for number in range(6)])
+    opened = open_transaction(letters)
+    with monkeypatch.context() as patience:
+        patience.setattr("crawlers.dead_letters.topic._LONGEST_TRANSACTION", 1.0)
+        refused = dlq("replay")
+    assert refused.code == 1
+    assert f"{letters.topic} cannot be read to its end: a transaction has been open there for 1 s" in refused.err
+    assert len(listed(dlq)) == 6, "to look takes no more than what is committed"
+
+    threading.Timer(1.0, opened.abort_transaction).start()
+    assert "6 letters\n  6 delivered" in dlq("replay").out
+    assert dlq("replay").out == "0 letters\n"
+    records = consume(letters.seine.env, letters.seine.env["KAFKA_TOPIC_PRODUCTS"])
+    assert Counter(record.headers["record_id"] for record in records) == {f"record-{n}": 1 for n in range(6)}
+
+
 def test_a_replay_that_begins_ends_the_one_before(dlq: Console, letters: Letters) -> None:
     settings = settings_of(letters)
     ensure_topics(settings)
@@ -385,6 +405,19 @@ def item(number: int, **fields: Any) -> Product:
         extractor_version="1",
         **fields,
     )
+
+
+def open_transaction(letters: Letters) -> Client:
+    """A worker's, with a letter in each partition of the topic."""
+    servers = letters.seine.env["KAFKA_BOOTSTRAP_SERVERS"]
+    partitions = AdminClient({"bootstrap.servers": servers}).list_topics(letters.topic).topics[letters.topic].partitions
+    client = Client({"bootstrap.servers": servers, "transactional.id": f"{letters.topic}-worker"})
+    client.init_transactions(20)
+    client.begin_transaction()
+    for partition in partitions:
+        client.produce(letters.topic, b"{}", b"key", partition, headers=[("letter_id", b"%d" % partition)])
+    client.flush()
+    return client
 
 
 def write(letters: Letters, items: list[Product]) -> None:

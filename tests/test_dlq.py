@@ -7,7 +7,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
 
-from crawlers.dead_letters.transaction import Fenced, Transactions
-from crawlers.exceptions import InvalidItem
+from crawlers.dead_letters.transaction import Doubtful, Fenced, Transactions
+from crawlers.exceptions import InvalidItem, SeineError, StartupError
 from crawlers.failed_request import DOWNLOAD, FailedRequest
 from crawlers.items import Product
 from crawlers.sink_load import SinkLoad
@@ -162,6 +162,17 @@ def test_a_letter_that_is_written_before_its_request_is_settled_is_replayed_afte
     assert "1 sent back" in dlq("replay").out
     assert crawl.counts["pending"] == 1
     assert dlq("replay").out == "0 letters\n"
+
+
+def test_no_receipt_is_written_of_what_too_few_replicas_know(
+    dlq: Console, letters: Letters, web: Callable[..., WebServer]
+) -> None:
+    letters.crawl(web({"/": links("/none")}), FRONTIER_CRAWL_ID="monday")
+    refused = dlq("replay", FRONTIER_WAIT_REPLICAS=1)
+    assert refused.code == 1
+    assert "fewer than 1 replicas (FRONTIER_WAIT_REPLICAS) know what was sent back" in refused.err
+    assert not any(one.get("replayed") for one in listed(dlq))
+    assert "1 sent back before" in dlq("replay").out
 
 
 def test_of_a_replay_and_a_requeue_at_once_each_request_goes_back_by_one(dlq: Console, letters: Letters) -> None:
@@ -329,6 +340,39 @@ def test_a_replay_that_begins_ends_the_one_before(dlq: Console, letters: Letters
         first.commit([record])
     second.commit([record])
     assert len(letters.everything()) == 1
+
+
+@pytest.mark.parametrize(
+    ("cut_off_at", "is_left"),
+    [(Doubtful("the commit was not answered"), True), (StartupError("it was aborted"), False)],
+)
+def test_a_page_whose_items_may_be_committed_is_left_to_the_next_replay(
+    dlq: Console,
+    frontier: Console,
+    letters: Letters,
+    web: Callable[..., WebServer],
+    monkeypatch: pytest.MonkeyPatch,
+    cut_off_at: SeineError,
+    is_left: bool,
+) -> None:
+    letters.crawl(web({"/": links("/a"), "/a": product("a", **INVALID)}), FRONTIER_CRAWL_ID="monday")
+    commit = Transactions.commit
+
+    def cut_off(self: Transactions, records: Sequence[Record]) -> None:
+        if is_left:
+            commit(self, records)
+        raise cut_off_at
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(Transactions, "commit", cut_off)
+        assert str(cut_off_at) in dlq("replay", ITEM_PIPELINES=json.loads(MENDED)).err
+    requeued = frontier("requeue", "--dead", "--yes").out
+    assert ("1 are left to `scrapy dlq replay`" in requeued) == is_left
+    assert ("1 dead requests are pending again" in requeued) != is_left
+    if is_left:
+        assert dlq("replay", ITEM_PIPELINES=json.loads(MENDED)).out == "0 letters\n"
+        assert (letters.counts()["delivered"], letters.counts()["dead"]) == (1, 0)
+        assert len(consume(letters.seine.env, letters.seine.env["KAFKA_TOPIC_PRODUCTS"])) == 1
 
 
 # --- Refusals

@@ -133,6 +133,23 @@ def test_while_its_items_are_replayed_nobody_sends_a_request_back(shard: Shard, 
     assert worker.crawl.leave("queue", dead) == ["done"]
 
 
+def test_a_replay_lets_go_of_what_is_its_own_only(shard: Shard, worker: Worker) -> None:
+    worker.enqueue(*pages(1))
+    worker.settle(settle(worker.lease()[0], "dead", "item", letters=2))
+    dead, other = (page(1).id, 1, "letter"), (page(1).id, 1, "other")
+    assert worker.crawl.leave("take", dead, milliseconds=1000, replay="first") == ["done"]
+    assert worker.crawl.leave("take", dead, milliseconds=1000, replay="second") == ["done"]
+    assert worker.crawl.leave("keep", dead, milliseconds=1000, replay="first") == ["taken"]
+    assert worker.crawl.leave("free", dead, replay="first") == ["taken"]
+    assert worker.crawl.leave("delivered", other, replay="first") == ["done"]
+    assert worker.crawl.leave("queue", dead) == ["taken"]
+    assert worker.crawl.leave("keep", dead, milliseconds=5000, replay="second") == ["done"]
+    shard.advance(4999)
+    assert worker.crawl.leave("queue", dead) == ["taken"]
+    assert worker.crawl.leave("free", dead, replay="second") == ["done"]
+    assert worker.crawl.leave("queue", dead) == ["done"]
+
+
 def test_a_replay_that_never_ends_keeps_a_request_for_a_while_only(shard: Shard, worker: Worker) -> None:
     worker.enqueue(*pages(1))
     worker.settle(settle(worker.lease()[0], "dead", "item", letters=1))

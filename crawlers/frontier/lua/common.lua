@@ -25,9 +25,9 @@
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
--- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed}: its how
---                             many-th death it is; the dead letters that Kafka had of it by then; until when (ms) a
---                             replay of its items has it; the letters of theirs that are delivered by now
+-- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed, holder}:
+--                             its how many-th death it is; the dead letters that Kafka had of it by then; until when (ms)
+--                             a replay of its items has it; the letters of theirs that are delivered by now; which replay
 -- C:letters            zset   id of a dead request whose letter is to be written -> moment from which any worker may (ms)
 -- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
@@ -205,7 +205,7 @@ end
 -- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox.
 local function bury(crawl, id, name, score, request, reasons, reason, letters)
   local death = tonumber(call('HGET', crawl .. ':revived', id) or 0) + 1
-  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}}))
+  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}, ''}))
   if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)

@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewTopic
 from pipelines.claims.resolver import Resolver
 from tests.fleet import FrontierSeine, links
 from tests.frontier_console import Scene, request_for
+from tests.frontier_shard import settle
 from tests.letters import Letters, product
 from tests.polling import until
 from tests.servers.web import Page, WebServer
@@ -210,6 +211,28 @@ def test_a_crawl_is_not_complete_before_a_worker_with_kafka_has_written_its_lett
     assert letters.seine.crawl(FRONTIER_CRAWL_ID="monday", ROBOTSTXT_OBEY=0).code == 1, "all of the crawl is dead"
     assert worker.wait(30) == 1
     assert [letter.headers["error"] for letter in letters.read()] == ["corrupt request"]
+
+
+def test_a_letter_that_cannot_be_made_keeps_no_other_from_being_written_and_ends_no_worker(letters: Letters) -> None:
+    scene = Scene(letters.fleet)
+    crawl, dying = scene.crawl("monday"), scene.worker("monday")
+    crawl.letters("expect")
+    dying.enqueue(*(request_for(f"http://other.example/{number}") for number in range(3)))
+    bad, *others = dying.lease()
+    dying.settle(*(settle(lease, "dead", "corrupt request") for lease in (bad, *others)))
+    row = msgpack.unpackb(scene.redis.hget(f"{crawl.root}:dead", bad.id), raw=True)
+    scene.redis.hset(f"{crawl.root}:dead", bad.id, msgpack.packb([b"\xff", *row[1:]], use_bin_type=False))
+
+    log = letters.seine.folder / "worker.log"
+    options = ("-s", "FRONTIER_CRAWL_ID=monday", "-s", f"LOG_FILE={log}", "-s", "FRONTIER_LEASE_SECONDS=2")
+    worker = letters.seine.start("crawl", "product_spider", *options)
+    until(lambda: log.exists() and log.read_text().count("dead letter failed") == 2, "it is not tried again")
+    assert {letter.headers["request_id"] for letter in letters.read()} == {lease.id.hex() for lease in others}
+    assert worker.poll() is None
+
+    scene.redis.hset(f"{crawl.root}:dead", bad.id, msgpack.packb(row, use_bin_type=False))
+    assert worker.wait(30) == 1, "all of the crawl is dead"
+    assert len(letters.read()) == 3
 
 
 # --- A topic that cannot be written

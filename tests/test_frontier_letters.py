@@ -74,6 +74,19 @@ def test_without_anybody_who_writes_letters_none_waits(shard: Shard) -> None:
     assert waiting(worker.crawl) == 0
 
 
+def test_where_redis_forgot_that_letters_are_expected_those_of_the_time_between_are_found(
+    shard: Shard, worker: Worker
+) -> None:
+    worker.enqueue(*pages(1, 2))
+    first, second = worker.lease()
+    shard.client.hdel(f"{worker.crawl.root}:meta", "letters")
+    worker.settle(settle(first, "dead", "corrupt request"), settle(second, "dead", "http 404", letters=1))
+    assert claimed(worker.crawl) == [b"page 1"]
+    worker.crawl.letters("written", page(1).id, 1)
+    shard.advance(1000)
+    assert claimed(worker.crawl) == []
+
+
 def test_a_request_that_is_sent_back_needs_no_letter_and_one_that_dies_again_has_another(worker: Worker) -> None:
     worker.enqueue(*pages(1))
     worker.settle(settle(worker.lease()[0], "dead", "corrupt request"))

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from confluent_kafka import KafkaException
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
     State = Callable[[], Awaitable["State | None"]]
 
+T = TypeVar("T")
 log = structlog.get_logger("seine.exactly_once")
 
 _PAUSE = 0.2
 """Seconds until what was away, or taken, is asked for again."""
+_PATIENCE = 2.0
+"""Seconds of a commit after which nothing more is leased until it has succeeded."""
 
 
 @dataclass(eq=False, slots=True)
@@ -132,6 +135,8 @@ class SlotMachine:
         if following == self._ready and self._is_away:
             self._is_away = False
             log.info("transactions go on", slot=self._slot)
+        if following == self._ready:
+            self._owner.go_on()
         return following
 
     async def _again(self, what: str, why: str) -> State | None:
@@ -141,7 +146,8 @@ class SlotMachine:
             return None
         if not self._is_away:
             self._is_away = True
-            log.warning("transactions wait", away=what, slot=self._slot, error=why)
+            log.warning("transactions wait: leasing pauses", away=what, slot=self._slot, error=why)
+        self._owner.pause()
         await self._let_go()
         await asyncio.sleep(_PAUSE)
         return self._claiming
@@ -153,6 +159,7 @@ class SlotMachine:
         slot = await self._slots.claim(self._claim)
         self._owner.has_slot = slot is not None
         if slot is None:
+            self._owner.go_on()
             if self._owner.is_over():
                 return None
             if self._owner.is_stranded:
@@ -288,15 +295,29 @@ class SlotMachine:
         ledger = Record(self._ledger.topic, str(self._slot).encode(), self._ledger.encoded(entry), [])
         records = [record for one in batch.requests.values() for record in one.records]
         started = monotonic()
+        committing = asyncio.to_thread(
+            self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
+        )
         try:
-            self._offset = await asyncio.to_thread(
-                self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
-            )
-        except Refused as error:
+            self._offset = await self._paused_while(committing)
+        except (Refused, Doubtful) as error:
+            self._owner.pause(record for place, record in enumerate(records) if place in error.failed)
+            if isinstance(error, Doubtful):
+                raise
             return await self._refused(batch, records, error)
         metrics.TRANSACTIONS.labels("committed").inc()
         metrics.TRANSACTION_SECONDS.observe(monotonic() - started)
         return self._settling
+
+    async def _paused_while(self, committing: Awaitable[T]) -> T:
+        """Where it takes too long, what would wait behind it is not fetched."""
+        task = asyncio.ensure_future(committing)
+        try:
+            if not (await asyncio.wait([task], timeout=_PATIENCE))[0]:
+                self._owner.pause()
+            return await task
+        finally:
+            task.cancel()
 
     async def _refused(self, batch: Batch, records: list[Record], error: Refused) -> State:
         """Kafka refuses a record: find it, and put its dead letter in its place."""

@@ -58,6 +58,10 @@ class Ended:
     notes: Sequence[Note] = ()
     """On products, which are written with its settlement."""
 
+    def keep_nothing(self) -> None:
+        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so."""
+        self.notes = [note for note in self.notes if note[0] == "gone"]
+
     def notes_as_told(self) -> list[Note]:
         """The notes, now that Redis has told which of its links were new."""
         return as_told(self.notes, leads_on=bool(self.lease.discovered))
@@ -274,6 +278,8 @@ class SlotMachine:
         repeated = [batch.requests[id_] for id_ in answer.repeated]
         if repeated:
             metrics.TRANSACTIONS.labels("repeated").inc(len(repeated))
+            for one in repeated:
+                one.keep_nothing()
             self._owner.committed(Batch({one.lease.id: one for one in repeated}))
         gone = self._drop_others(batch, answer.ids)
         self._owner.let_go([one for one in gone if one.lease.id not in answer.repeated])
@@ -290,7 +296,7 @@ class SlotMachine:
         entry = Entry(
             batch.token,
             self._slots.crawl,
-            [(id_.hex(), one.outcome, one.reason) for id_, one in batch.requests.items()],
+            [(id_.hex(), one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()],
         )
         ledger = Record(self._ledger.topic, str(self._slot).encode(), self._ledger.encoded(entry), [])
         records = [record for one in batch.requests.values() for record in one.records]

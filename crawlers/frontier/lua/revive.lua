@@ -56,7 +56,7 @@ function act.queue(id, row)
   exhume(id, row)
   call('HDEL', C .. ':down', row[NAME])
   call('HINCRBY', C .. ':revived', id, 1)
-  call('SREM', C .. ':repeats', id) -- Kafka has the records of its former life, not those of this one
+  call('HDEL', C .. ':repeats', id) -- Kafka has the records of its former life, not those of this one
   age(C, row[QUEUED_AT], 1)
   to_queue(C, row[NAME], row[QUEUED_AT], id, row[BODY])
   count('pending', 1)

@@ -219,7 +219,12 @@ class ShardQueue:
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
         """A dead letter takes the place of a record that Kafka refuses; of an audit event nothing does."""
         one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
-        one.records = [record for record in one.records if record is not refused]
+        tombstone = refused.topic, refused.key, None  # says nothing without the record before it
+        one.records = [
+            record
+            for record in one.records
+            if record is not refused and (record.topic, record.key, record.value) != tombstone
+        ]
         if self._audit is not None and self._audit.is_event(refused):
             self._audit.give_up(refused, why)
             return

@@ -67,6 +67,12 @@ class Batch:
         await frontiers.tell("free", [letter for letter in self._taken if letter not in delivered])
         return Counter(replayed.result for replayed in self._results.values())
 
+    @property
+    def crawls(self) -> set[tuple[str, str]]:
+        """(spider, crawl) of the requests that went back."""
+        sent = (letter for letter, _ in self._requests if self._results[letter.id].result == SENT_BACK)
+        return {(letter.spider, letter.crawl) for letter in sent}
+
     async def _through(self, frontiers: Frontiers, items: ItemReplays) -> None:
         """Items whose page was sent back are left to it."""
         told = await frontiers.tell("take", [letter for letter, _ in self._items])

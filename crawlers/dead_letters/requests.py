@@ -53,10 +53,10 @@ class RequestReplay:
         await self._stack.aclose()
 
     @property
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """The crawls that took requests of others -> (new there, known there)."""
-        frontiers = (way.way_in.frontier for way in self._ways.values())
-        return {frontier.crawl: (frontier.added, frontier.duplicates) for frontier in frontiers}
+    def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(spider, crawl) of those that took requests of others -> (new there, known there)."""
+        frontiers = ((spider, way.way_in.frontier) for spider, way in self._ways.items())
+        return {(spider, one.crawl): (one.added, one.duplicates) for spider, one in frontiers}
 
     async def send_back(self, letters: Sequence[tuple[Letter, bytes | None]]) -> dict[str, str]:
         """What became of each, by the letter's id: what is sent back is in Redis when this returns."""

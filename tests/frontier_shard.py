@@ -218,10 +218,11 @@ class Crawl:
         """How many of them were dead, and are pending again."""
         return self.leave("queue", *((id_, 0, "") for id_ in ids)).count("done")
 
-    def leave(self, action: str, *dead: tuple[bytes, int, str], milliseconds: int = 0) -> list[str]:
+    def leave(self, action: str, *dead: tuple[bytes, int, str], milliseconds: int = 0, replay: str = "") -> list[str]:
         """What became of each (id, death, letter)."""
         parts = [part for one in dead for part in one]
-        told = self.shard.run("revive", self.root, action, milliseconds, self.shard.limits.seconds_kept, *parts)
+        kept = self.shard.limits.seconds_kept
+        told = self.shard.run("revive", self.root, action, milliseconds, kept, replay, *parts)
         return [word.decode() for word in told]
 
     def letters(self, action: str, *arguments: bytes | int) -> list[list[Any]]:

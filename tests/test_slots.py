@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgpack
 import pytest
 
+from crawlers.changes.notes import Note, seen
 from tests.frontier_shard import LIVES, MOST_LOSSES, Leased, Shard, Worker, page, pages, settle
 from tests.servers.redis import RedisServer
 
@@ -42,9 +43,11 @@ class Claimant:
     def look(self) -> list[Any]:
         return self._run("slot_look", self.slot, self.claim, LIVES)
 
-    def prepare(self, token: str, *leases: Leased, outcome: str = "delivered", reason: str = "") -> tuple[Any, ...]:
+    def prepare(
+        self, token: str, *leases: Leased, outcome: str = "delivered", reason: str = "", notes: Sequence[Note] = ()
+    ) -> tuple[Any, ...]:
         """(what, ids prepared, ids repeated)"""
-        requests = [(lease.id, lease.token, outcome, reason) for lease in leases]
+        requests = [(lease.id, lease.token, outcome, reason, 0, notes) for lease in leases]
         packed = msgpack.packb(requests, use_bin_type=False)
         reply = self._run("slot_prepare", self.slot, self.claim, LIVES, SLOTS, self.worker.name, token, packed)
         what, ids, repeated = msgpack.unpackb(reply, raw=True)
@@ -56,16 +59,17 @@ class Claimant:
     def resolve(
         self,
         *entries: tuple[str, list[Leased]],
+        end_of: tuple[str, str, int] = ("delivered", "", 0),
         new: str = "",
         end: int = 7,
         run_id: str = "",
         last: bool = True,
         token: str = "",
     ) -> Any:
-        """(what, ids kept); an entry of the ledger is a token and the leases that it delivered."""
+        """(what, ids kept); an entry of the ledger is a token and leases with the same end."""
         root = self.worker.crawl.root
         packed = msgpack.packb(
-            [(token, root, [(lease.id, "delivered", "") for lease in leases]) for token, leases in entries],
+            [(token, root, [(lease.id, *end_of) for lease in leases]) for token, leases in entries],
             use_bin_type=False,
         )
         here = run_id or self.run_id
@@ -311,6 +315,38 @@ def test_a_batch_whose_settlement_was_not_answered_is_known_to_be_settled(claima
     claimant.settle("a", 7)
     assert claimant.resolve(token="a") == ("past", set())
     assert claimant.resolve(token="b") == ("none", set())
+
+
+def test_a_request_that_is_fetched_again_ends_as_the_ledger_says(claimant: Claimant, worker: Worker) -> None:
+    one, two, three = leased(worker, 1, 2, 3)
+    claimant.prepare("a", three)
+    claimant.resolve(("x", [one]), ("y", [three]), end_of=("dead", "item", 2), new="b", token="a")
+    claimant.resolve(("z", [two]))
+    assert claimant.prepare("c", one, two) == ("ok", set(), ids(one, two))
+    worker.settle(settle(one), settle(two, "dead", "item", letters=1))
+    assert worker.crawl.counts == {"discovered": 3, "dead": 2, "dead:item": 2, "delivered": 1}
+    rows = worker.shard.client.hgetall(f"{worker.crawl.root}:dead")
+    assert {msgpack.unpackb(row, raw=True)[6] for row in rows.values()} == {2}, "Kafka has their letters"
+
+
+def test_a_request_whose_page_cannot_be_read_again_is_dead_and_its_letter_is_written(
+    claimant: Claimant, worker: Worker
+) -> None:
+    worker.crawl.letters("expect")
+    [one] = leased(worker, 1)
+    claimant.resolve(("x", [one]))
+    claimant.prepare("a", one, outcome="dead", reason="http 404")
+    worker.settle(settle(one, "dead", "http 404", letters=1))
+    assert worker.crawl.counts == {"discovered": 1, "dead": 1, "dead:http 404": 1}
+    assert [row[0] for row in worker.crawl.letters("claim", 10, 1000)] == [one.id]
+
+
+def test_what_a_second_fetch_shows_of_a_product_is_not_remembered(claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one, notes=[seen("products", "shop", "sku", 1, b"\3" * 30, 0)])
+    assert claimant.resolve(("x", [one]), new="b", token="a") == ("released", set())
+    assert worker.crawl.counts == {"discovered": 1, "delivered": 1}
+    assert not [name for name in worker.shard.dump() if "products:" in name]
 
 
 def test_a_request_that_is_settled_may_be_delivered_again_when_it_is_requeued(

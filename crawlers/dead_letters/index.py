@@ -25,9 +25,9 @@ class Index:
     def read(
         cls, topic: LetterTopic, selection: Selection, told: Callable[[int, int], None] = lambda *_: None
     ) -> Index:
-        """That of the topic as it is now."""
+        """That of the topic as it is now, to its end: a receipt that is not seen would be a letter replayed twice."""
         index = cls()
-        for letter in topic.letters(selection.since, told):
+        for letter in topic.letters(selection.since, told, to_the_end=True):
             if letter.is_receipt:
                 index.receipts[letter.id] = letter
             elif letter.id in index.letters:

@@ -47,8 +47,10 @@ class Replay:
         self.done = 0
         self.total = 0
         self.tally: Counter[str] = Counter()
-        self.crawls: dict[str, tuple[int, int]] = {}
-        """Other crawls that took requests -> (new there, known there)."""
+        self.reopened: set[tuple[str, str]] = set()
+        """(spider, crawl) of requests that went back where they were."""
+        self.crawls: dict[tuple[str, str], tuple[int, int]] = {}
+        """Those of other crawls that took requests -> (new there, known there)."""
 
     async def rehearse(self) -> None:
         """What `run` would look at: by kind, and by what keeps it."""
@@ -72,7 +74,9 @@ class Replay:
             batches = _batches(self._topic.values(due))
             while found := await asyncio.to_thread(next, batches, None):
                 batch = [(letter, await claimed.value_of(letter, value)) for letter, value in found]
-                self.tally += await Batch(self._topic.name, batch).replay(frontiers, back, items, transactions)
+                together = Batch(self._topic.name, batch)
+                self.tally += await together.replay(frontiers, back, items, transactions)
+                self.reopened |= together.crawls
                 self.done += len(batch)
             await back.listed()
             self.crawls = back.counts

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from confluent_kafka import KafkaException
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
     State = Callable[[], Awaitable["State | None"]]
 
+T = TypeVar("T")
 log = structlog.get_logger("seine.exactly_once")
 
 _PAUSE = 0.2
 """Seconds until what was away, or taken, is asked for again."""
+_PATIENCE = 2.0
+"""Seconds of a commit after which nothing more is leased until it has succeeded."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +57,10 @@ class Ended:
     """Dead letters among them."""
     notes: Sequence[Note] = ()
     """On products, which are written with its settlement."""
+
+    def keep_nothing(self) -> None:
+        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so."""
+        self.notes = [note for note in self.notes if note[0] == "gone"]
 
     def notes_as_told(self) -> list[Note]:
         """The notes, now that Redis has told which of its links were new."""
@@ -132,6 +139,8 @@ class SlotMachine:
         if following == self._ready and self._is_away:
             self._is_away = False
             log.info("transactions go on", slot=self._slot)
+        if following == self._ready:
+            self._owner.go_on()
         return following
 
     async def _again(self, what: str, why: str) -> State | None:
@@ -141,7 +150,8 @@ class SlotMachine:
             return None
         if not self._is_away:
             self._is_away = True
-            log.warning("transactions wait", away=what, slot=self._slot, error=why)
+            log.warning("transactions wait: leasing pauses", away=what, slot=self._slot, error=why)
+        self._owner.pause()
         await self._let_go()
         await asyncio.sleep(_PAUSE)
         return self._claiming
@@ -153,6 +163,7 @@ class SlotMachine:
         slot = await self._slots.claim(self._claim)
         self._owner.has_slot = slot is not None
         if slot is None:
+            self._owner.go_on()
             if self._owner.is_over():
                 return None
             if self._owner.is_stranded:
@@ -267,6 +278,8 @@ class SlotMachine:
         repeated = [batch.requests[id_] for id_ in answer.repeated]
         if repeated:
             metrics.TRANSACTIONS.labels("repeated").inc(len(repeated))
+            for one in repeated:
+                one.keep_nothing()
             self._owner.committed(Batch({one.lease.id: one for one in repeated}))
         gone = self._drop_others(batch, answer.ids)
         self._owner.let_go([one for one in gone if one.lease.id not in answer.repeated])
@@ -283,20 +296,34 @@ class SlotMachine:
         entry = Entry(
             batch.token,
             self._slots.crawl,
-            [(id_.hex(), one.outcome, one.reason) for id_, one in batch.requests.items()],
+            [(id_.hex(), one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()],
         )
         ledger = Record(self._ledger.topic, str(self._slot).encode(), self._ledger.encoded(entry), [])
         records = [record for one in batch.requests.values() for record in one.records]
         started = monotonic()
+        committing = asyncio.to_thread(
+            self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
+        )
         try:
-            self._offset = await asyncio.to_thread(
-                self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
-            )
-        except Refused as error:
+            self._offset = await self._paused_while(committing)
+        except (Refused, Doubtful) as error:
+            self._owner.pause(record for place, record in enumerate(records) if place in error.failed)
+            if isinstance(error, Doubtful):
+                raise
             return await self._refused(batch, records, error)
         metrics.TRANSACTIONS.labels("committed").inc()
         metrics.TRANSACTION_SECONDS.observe(monotonic() - started)
         return self._settling
+
+    async def _paused_while(self, committing: Awaitable[T]) -> T:
+        """Where it takes too long, what would wait behind it is not fetched."""
+        task = asyncio.ensure_future(committing)
+        try:
+            if not (await asyncio.wait([task], timeout=_PATIENCE))[0]:
+                self._owner.pause()
+            return await task
+        finally:
+            task.cancel()
 
     async def _refused(self, batch: Batch, records: list[Record], error: Refused) -> State:
         """Kafka refuses a record: find it, and put its dead letter in its place."""

@@ -17,7 +17,7 @@ from crawlers.outcomes import CURRENT, RequestRecord
 from pipelines.exactly_once.machine import Batch, Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from scrapy.crawler import Crawler
 
@@ -60,6 +60,9 @@ class ShardQueue:
         self._without_slot_since: float | None = None
         self._patience = frontier.options.lease_seconds
         self._is_given_up = False
+        self._paused = contextlib.ExitStack()
+        """Keeps leasing from going on."""
+        self._is_paused = self._is_blocked = False
 
     # --- Its worker
 
@@ -83,6 +86,7 @@ class ShardQueue:
     def give_up(self) -> None:
         """What is not prepared returns to the frontier; what is, whoever has the slot next resolves."""
         self._is_given_up = True
+        self.go_on()
         while self._waiting:
             self._return(self._waiting.popleft())
 
@@ -136,6 +140,21 @@ class ShardQueue:
             log.warning("no slot: requests return", shard=self._shard, requests=len(self._waiting))
         while self._waiting:
             self._return(self._waiting.popleft())
+
+    def pause(self, failed: Iterable[Record] = ()) -> None:
+        """Nothing can be committed: nothing more is leased until `go_on`. `failed`: what Kafka does not take."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._paused.enter_context(self._load.closed("transactions"))
+        is_letter = any(record.topic == self._dead_letters_topic for record in failed)
+        if is_letter and not self._is_blocked and self._letters is not None:
+            self._is_blocked = True
+            self._paused.enter_context(self._letters.blocked())
+
+    def go_on(self) -> None:
+        """Something was committed, or nothing is to be."""
+        self._paused.close()
+        self._is_paused = self._is_blocked = False
 
     def is_over(self) -> bool:
         """Whether there is nothing to commit and will not be."""
@@ -200,7 +219,12 @@ class ShardQueue:
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
         """A dead letter takes the place of a record that Kafka refuses; of an audit event nothing does."""
         one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
-        one.records = [record for record in one.records if record is not refused]
+        tombstone = refused.topic, refused.key, None  # says nothing without the record before it
+        one.records = [
+            record
+            for record in one.records
+            if record is not refused and (record.topic, record.key, record.value) != tombstone
+        ]
         if self._audit is not None and self._audit.is_event(refused):
             self._audit.give_up(refused, why)
             return

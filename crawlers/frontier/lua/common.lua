@@ -25,9 +25,9 @@
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
--- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed}: its how
---                             many-th death it is; the dead letters that Kafka had of it by then; until when (ms) a
---                             replay of its items has it; the letters of theirs that are delivered by now
+-- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed, holder}:
+--                             its how many-th death it is; the dead letters that Kafka had of it by then; until when (ms)
+--                             a replay of its items has it; the letters of theirs that are delivered by now; which replay
 -- C:letters            zset   id of a dead request whose letter is to be written -> moment from which any worker may (ms)
 -- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
@@ -35,7 +35,8 @@
 -- C:admitted           hash   group -> requests taken, where a page limit applies
 -- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then
 -- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
--- C:repeats            set    ids whose records Kafka has, though this Redis had forgotten that: see slot_resolve.lua
+-- C:repeats            hash   id -> {outcome, reason, dead letters} of requests whose records Kafka has, though this Redis
+--                             had forgotten that: see slot_resolve.lua
 -- C:done:<era>:<slot>  hash   id -> outcome letter, moment (s), attempts, reason; expires
 --
 -- An id is the 8 bytes of a request's fingerprint; 8 random ones for a request that must not be filtered.
@@ -205,7 +206,7 @@ end
 -- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox.
 local function bury(crawl, id, name, score, request, reasons, reason, letters)
   local death = tonumber(call('HGET', crawl .. ':revived', id) or 0) + 1
-  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}}))
+  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}, ''}))
   if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
@@ -258,12 +259,22 @@ end
 
 local has_repeats = {}
 
+-- The end that Kafka has records of, whatever became of the items when the request was fetched again. One whose page could
+-- not be read again is dead, as its links may be lost; its letter was dropped with its records, and is to be written.
+local function as_committed(crawl, id, outcome, reason, letters)
+  local packed = call('HGET', crawl .. ':repeats', id)
+  if not packed then return outcome, reason, letters end
+  call('HDEL', crawl .. ':repeats', id)
+  if outcome == 'dead' and reason ~= 'item' then return outcome, reason, 0 end
+  return unpack(cmsgpack.unpack(packed), 1, 3)
+end
+
 -- A request that was leased gets its outcome.
 local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
   if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
-  if has_repeats[crawl] then call('SREM', crawl .. ':repeats', id) end
+  if has_repeats[crawl] then outcome, reason, letters = as_committed(crawl, id, outcome, reason, letters) end
   if outcome == 'dead' then
     tries[#tries + 1] = reason
     return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters)

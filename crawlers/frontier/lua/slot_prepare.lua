@@ -23,7 +23,7 @@ for _, request in ipairs(requests) do
   local packed = call('HGET', C .. ':leases', id)
   local row = packed and cmsgpack.unpack(packed)
   if row and row[TOKEN] == lease and (row[WORKER] == worker or row[WORKER] == mine) then
-    if call('SISMEMBER', C .. ':repeats', id) == 1 then
+    if call('HEXISTS', C .. ':repeats', id) == 1 then
       repeated[#repeated + 1] = id
       if row[WORKER] == mine then
         row[WORKER] = worker

@@ -143,6 +143,7 @@ def test_a_page_is_sent_where_it_is_needed(
     assert headers == {}
 
 
+@pytest.mark.parametrize("left", [0, 2])
 @pytest.mark.parametrize(
     ("result", "vouches"),
     [
@@ -153,12 +154,13 @@ def test_a_page_is_sent_where_it_is_needed(
     ],
 )
 def test_only_a_page_that_is_not_there_says_something_of_its_product(
-    redis_server: RedisServer, result: Any, vouches: bool
+    redis_server: RedisServer, result: Any, vouches: bool, left: int
 ) -> None:
     scene = Scene(redis_server)
-    scene.remember(remembered())
+    scene.remember(remembered(2 * HOUR, left))
     _, told = scene.visit("dead", result)
-    assert told == ([notes.vouched("products:id", "shop", KEY)] if vouches else [])
+    skipped = notes.skipped("products:id", "shop", ID, 0, 2 * HOUR)
+    assert told == ([skipped if left else notes.vouched("products:id", "shop", KEY)] if vouches else [])
 
 
 def test_what_was_not_delivered_is_not_remembered(redis_server: RedisServer) -> None:

@@ -17,7 +17,7 @@ from crawlers.changes.notes import PASSES, Remembered, product_key
 from crawlers.frontier.scripts import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crawlers.changes.memory import ProductMemory
     from crawlers.frontier.control import Control
@@ -53,14 +53,14 @@ class _Tally:
 
 
 class GoneProducts:
-    """Those of the crawl that `frontier` works on, of `sites`; `request_of` makes a request, charged to a domain."""
+    """Those of a crawl of `sites`, each with its budgets; `request_of` makes a request that is charged to a domain."""
 
     def __init__(
         self,
         memory: ProductMemory,
         control: Control,
         frontier: Frontier,
-        sites: tuple[str, ...],
+        sites: Mapping[str, frozenset[str]],
         gone_after: int,
         request_of: Callable[[Missing, str], NewRequest],
     ):
@@ -82,7 +82,8 @@ class GoneProducts:
         if not await self._control.ask(self._went_to_its_end):
             return False
         try:
-            found = [missing for site in self._sites for missing in await self._of_site(site)]
+            sites = await self._read_whole()
+            found = [missing for site in sites for missing in await self._of_site(site)]
         except Unanswered:
             return True
         new = [missing for missing in found if (missing.site, missing.identity) not in self._told]
@@ -93,12 +94,32 @@ class GoneProducts:
         return bool(new)
 
     async def _went_to_its_end(self, crawls: Crawls) -> bool:
-        """Whether nothing is open, and the crawl not cancelled, no page limit reached and no domain given up."""
+        """Whether nothing is open, and the crawl not cancelled and no page limit reached."""
         described, totals = await crawls.describe(self._crawl), await crawls.totals(self._crawl)
-        is_whole = not totals.term("filtered:page limit") and not totals.term("dead:domain down")
-        if totals.open or not is_whole or totals.state != "running" or described.get("seeding") != "done":
+        if (
+            totals.open
+            or totals.term("filtered:page limit")
+            or totals.state != "running"
+            or described.get("seeding") != "done"
+        ):
             return False
         return (await crawls.totals(self._crawl)).versions == totals.versions
+
+    async def _read_whole(self) -> list[str]:
+        """The sites of which no page failed that may lead to products."""
+        keys, unread = self._memory.keys, set[str]()
+        for shard in range(keys.shards):
+            [found] = await self._memory.ask(shard, ("SMEMBERS", f"{keys.crawl(shard, self._crawl)}:unread"))
+            unread |= {name.decode() for name in found}
+        for site, budgets in self._sites.items():
+            if budgets & unread:
+                self._doubt(site, "pages that may lead to products could not be read", domains=sorted(budgets & unread))
+        return [site for site, budgets in self._sites.items() if not budgets & unread]
+
+    def _doubt(self, site: str, why: str, **about: object) -> None:
+        if site not in self._doubted:
+            self._doubted.add(site)
+            log.warning(f"crawl not counted: {why}", site=site, **about)
 
     async def _budget(self, shard: int) -> str:
         """What the requests of a shard are charged to: a domain of nobody's, without a delay."""
@@ -112,12 +133,7 @@ class GoneProducts:
         for shard, pass_ in passes.items():
             await self._look(shard, site, pass_, tally)
         if tally.seen < tally.products * _LEAST_SEEN:
-            if site not in self._doubted:
-                self._doubted.add(site)
-                log.warning(
-                    "crawl not counted: few of the site's products were seen",
-                    site=site, products=tally.products, seen=tally.seen,
-                )  # fmt: skip
+            self._doubt(site, "few of the site's products were seen", products=tally.products, seen=tally.seen)
             return []
         missing = [one for one in tally.missing if not await self._is_seen_elsewhere(one, passes)]
         if not {(one.site, one.identity) for one in missing} - self._told:

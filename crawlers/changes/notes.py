@@ -66,7 +66,7 @@ def gone(topic: str, site: str, identity: str, remembered: bytes) -> Note:
 
 
 def vouched(topic: str, site: str, key: bytes) -> Note:
-    """A product's page could not be had, which says nothing of the product: it counts as seen."""
+    """Nothing new is known of a product: it counts as seen."""
     return ("vouched", topic, site, key)
 
 
@@ -76,7 +76,7 @@ def page(topic: str, site: str, id_: bytes, value: bytes) -> Note:
 
 
 def skipped(topic: str, site: str, id_: bytes, due: int, interval: int) -> Note:
-    """A page is as it was, and was not sent: its product counts as seen."""
+    """A page was not sent, as it is what it was, or could not be had: its product counts as seen."""
     return ("skipped", topic, site, id_, due, interval)
 
 

@@ -81,9 +81,13 @@ class Visits:
         return record.notes
 
     def _vouch(self, visit: Visit, status: int) -> Sequence[Note]:
+        """A page that could not be had says nothing of its product, nor, unless it may be skipped, of its links."""
         if visit.page is None or status in _GONE:
             return ()
-        return [notes.vouched(self._memory.topic.id, visit.site.name, visit.page.product)]
+        topic, site, page = self._memory.topic.id, visit.site.name, visit.page
+        if page.left:
+            return [notes.skipped(topic, site, visit.id, page.due, page.interval)]
+        return [notes.vouched(topic, site, page.product)]
 
     def _skip(self, visit: Visit) -> Sequence[Note]:
         if visit.page is None or visit.product is None:

@@ -198,7 +198,7 @@ class FrontierScheduler(BaseScheduler):
         self._gone, self._scope = None, ""
         if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
             memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")
-            sites, self._scope = definition.sites, memory.topic.id
+            sites, self._scope = {name: self._budgets(name) for name in definition.sites}, memory.topic.id
             self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
         connections = await self.control.connect()
         await self._tell_limits(connections)
@@ -207,6 +207,11 @@ class FrontierScheduler(BaseScheduler):
             kind = load_object(settings["EXACTLY_ONCE"])
             self._exactly_once = kind(self._crawler, self._servers, self.frontier, lambda: self._fail("delivery_error"))
             self._exactly_once.open()
+
+    def _budgets(self, name: str) -> frozenset[str]:
+        """What the requests of a site are charged to."""
+        site = self._spider.targets.sites[name]  # type: ignore[attr-defined]
+        return frozenset({name} if site.limits.shared else site.domains)
 
     async def _check_delivery(self, crawl: str) -> None:
         """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
@@ -224,7 +229,7 @@ class FrontierScheduler(BaseScheduler):
         """The limits of the sites' budgets become the fleet's."""
         targets = getattr(self._spider, "targets", None)
         for site in targets.sites.values() if targets else ():
-            for budget in [site.name] if site.limits.shared else site.domains:
+            for budget in self._budgets(site.name):
                 number = self._keys.shard_of(budget)
                 key = f"{self._keys.shard(number)}:domain:{budget}"
                 for field, value in (("d", site.limits.delay), ("c", site.limits.concurrency)):

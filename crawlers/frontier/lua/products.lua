@@ -137,7 +137,7 @@ function note.gone(scope, product, remembered)
   if call('HGET', node_of(products_of(scope), product), product) == remembered then drop_product(scope, product) end
 end
 
--- Its page could not be had, which says nothing of the product.
+-- A product counts as seen, though nothing new is known of it.
 note.vouched = touch
 
 -- A page was read.
@@ -145,7 +145,7 @@ function note.page(scope, id, page)
   keep(pages_of(scope), id, page, PAGE_LIFE)
 end
 
--- A page is as it was, and was not sent.
+-- A page is as it was, and was not sent; or it could not be had, and may be skipped once more.
 function note.skipped(scope, id, due, interval)
   local key = node_of(pages_of(scope), id)
   local page = call('HGET', key, id)
@@ -153,9 +153,14 @@ function note.skipped(scope, id, due, interval)
 end
 
 -- What a settled request has told of products: {what, topic, site, product or id, arguments…} each. Called where its
--- outcome is written, by whoever holds its lease.
+-- outcome is written, by whoever holds its lease. Returns whether they say that its page was skipped.
 function take_notes(notes)
-  for _, one in ipairs(notes) do note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4)) end
+  local is_skipped = false
+  for _, one in ipairs(notes) do
+    note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4))
+    is_skipped = is_skipped or one[1] == 'skipped'
+  end
+  return is_skipped
 end
 
 local function are_notes(notes)

@@ -106,8 +106,7 @@ end
 
 function act.settle(id, row, started, outcome, reason, letters, notes)
   let_go(id, row, started)
-  if notes then take_notes(notes) end
-  conclude(C, id, row, outcome, reason, has_tries, kept, letters)
+  conclude(C, id, row, outcome, reason, has_tries, kept, letters, notes)
 end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
 from scrapy.exceptions import DropItem, NotConfigured
 
@@ -12,6 +13,7 @@ from crawlers.changes.fingerprints import FIELDS, differing, fingerprints
 from crawlers.changes.memory import ProductMemory, Unanswered
 from crawlers.changes.options import emits_changes
 from crawlers.exceptions import UserError
+from crawlers.items import Product
 from crawlers.outcomes import CURRENT
 from pipelines.producer import Undelivered
 from pipelines.topics import products_topic
@@ -19,7 +21,6 @@ from pipelines.topics import products_topic
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from crawlers.items import Product
     from crawlers.outcomes import RequestRecord
 
 
@@ -30,8 +31,8 @@ class Unchanged(DropItem):
 class ChangesPipeline:
     """Says of each product whether it is new, changed or unchanged, and raises Unchanged where no record is needed.
 
-    What is remembered is noted with the request, and written when that settles as delivered: a product whose worker
-    dies before is told again.
+    What is remembered is noted with the request, and written when that settles: a product whose worker dies before is
+    told again, and so is one whose item comes to nothing, see `vouch_for`.
     """
 
     def __init__(self, memory: ProductMemory, ignored: set[str], intervals: dict[str, float]):
@@ -72,7 +73,7 @@ class ChangesPipeline:
     def _confirm_gone(self, item: Product, value: bytes | None, request: RequestRecord) -> None:
         if value is None or value != request.request.cb_kwargs["remembered"]:
             raise Unchanged("told before, or seen since")
-        request.notes.append(notes.gone(self._memory.topic.id, item.site, item.identity, value))
+        request.notes[item.site, item.identity] = notes.gone(self._memory.topic.id, item.site, item.identity, value)
 
     def _compare(self, item: Product, before: notes.Remembered | None, request: RequestRecord) -> None:
         now, prints = time.time(), fingerprints(item)
@@ -88,7 +89,8 @@ class ChangesPipeline:
 
     def _note(self, request: RequestRecord, item: Product, hour: int, prints: bytes) -> None:
         topic = self._memory.topic
-        request.notes.append(notes.seen(topic.id, item.site, item.identity, hour, prints, topic.life))
+        told = notes.seen(topic.id, item.site, item.identity, hour, prints, topic.life)
+        request.notes[item.site, item.identity] = told
 
     def _must_be_repeated(self, item: Product, before: notes.Remembered, now: float) -> bool:
         """Whether half of the topic's retention may have passed since its last record when it is seen next."""
@@ -96,3 +98,17 @@ class ChangesPipeline:
 
     async def close_spider(self) -> None:
         await self._memory.close()
+
+
+def vouch_for(item: Any, topic: str) -> None:
+    """An item comes to nothing: its product counts as seen, and what is remembered stays. A gone one is told again."""
+    request = CURRENT.get()
+    if request is None or request.lease is None or not isinstance(item, Product):
+        return
+    request.notes.pop((item.site, item.identity), None)
+    if item.change == "gone":
+        return
+    with suppress(AttributeError, UnicodeEncodeError):  # what made it come to nothing
+        item.site.encode()
+        key = notes.product_key(item.identity)
+        request.notes[item.site, item.identity] = notes.vouched(topic, item.site, key)

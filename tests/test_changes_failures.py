@@ -47,7 +47,7 @@ class Town:
         own = {"EMIT": "changes", "ITEM_PIPELINES": json.dumps(PIPELINES), "CHANGES_GONE_AFTER": 1, "RETRY_TIMES": 0}
         own |= {"ROBOTSTXT_OBEY": 0, "RETRY_BACKOFF_SECONDS": 0.01, "FRONTIER_CRAWL_ID": name, **options}
         self.finished = self.letters.seine.crawl("-a", "sites=shop", **own)
-        assert self.finished.code == 0, self.finished.err[-3000:]
+        assert self.finished.events("Spider closed (finished)"), self.finished.err[-3000:]
         return sorted((one.key.rpartition("/")[2], one.value["change"]) for one in self.records(name) if one.value)
 
     def records(self, crawl: str = "") -> list[Consumed]:
@@ -102,3 +102,16 @@ def test_a_product_page_that_failed_and_was_not_the_only_one_to_lead_anywhere_hi
     assert town.crawl("c2", CHANGES_GONE_AFTER=2) == []
     town.pages["/a"] = product("a", offers=EURO)
     assert town.crawl("c3", CHANGES_GONE_AFTER=2) == [("d", "gone")]
+
+
+def test_what_a_page_delivered_is_remembered_though_others_of_its_items_were_not(town: Town) -> None:
+    def crawl(name: str, *products: str) -> list[tuple[str, str]]:
+        town.pages["/"] = Page("".join(f"<li>{one}</li>" for one in products))
+        return town.crawl(name, SPIDER_MODULES="tests.several")
+
+    assert crawl("c1", "a", "b", "c") == [("a", "new"), ("b", "new"), ("c", "new")]
+    assert crawl("c2", "a", "b", "c invalid", "d") == [("d", "new")]
+    assert town.letters.counts("c2")["dead:item"] == 1
+    assert crawl("c3", "a", "e", "fail", "b") == [("e", "new")]
+    assert town.letters.counts("c3")["dead:RuntimeError"] == 1
+    assert crawl("c4", "a", "b", "c", "d", "e") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crawlers.changes.pages import never_skipped
 
@@ -68,6 +68,14 @@ def gone(topic: str, site: str, identity: str, remembered: bytes) -> Note:
 def vouched(topic: str, site: str, key: bytes) -> Note:
     """Nothing new is known of a product: it counts as seen."""
     return ("vouched", topic, site, key)
+
+
+def without(told: Sequence[Note], item: Any) -> list[Note]:
+    """`told`, where the record of `item` is not produced after all: its product counts as seen."""
+    about = item.site, product_key(item.identity)
+    lost = [note for note in told if note[2:4] == about]
+    kept = [note for note in told if note not in lost and note[0] != "page"]
+    return kept + [("vouched", *note[1:4]) for note in lost if note[0] == "seen"]
 
 
 def page(topic: str, site: str, id_: bytes, value: bytes) -> Note:

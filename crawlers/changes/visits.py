@@ -66,19 +66,20 @@ class Visits:
         return visit.page.conditions() if left > site.interval else {}
 
     def end(self, request: Request, record: RequestRecord, outcome: str) -> Sequence[Note]:
-        """What the settlement of a request writes down."""
+        """What the settlement of a request writes down: also of one that died what its other items have told."""
         visit = self._under_way.pop(request, None)
-        if outcome == "dead":
-            return self._vouch(visit, record.status) if visit is not None else ()
-        if outcome != "delivered":
+        if outcome in ("pending", "retried"):
             return ()
+        told = list(record.notes.values())
         if visit is None:
-            return record.notes
-        if record.status == 304:
+            return told
+        if outcome == "dead":
+            return [*self._vouch(visit, record.status), *told]
+        if outcome == "delivered" and record.status == 304:
             return self._skip(visit)
-        if record.headers is not None and [note[0] for note in record.notes] == ["seen"]:
-            return [*record.notes, self._read(visit, record.notes[0], record.headers)]
-        return record.notes
+        if outcome == "delivered" and record.headers is not None and [note[0] for note in told] == ["seen"]:
+            return [*told, self._read(visit, told[0], record.headers)]
+        return told
 
     def _vouch(self, visit: Visit, status: int) -> Sequence[Note]:
         """A page that could not be had says nothing of its product, nor, unless it may be skipped, of its links."""

@@ -16,6 +16,7 @@ from crawlers.changes import notes
 from crawlers.changes.fingerprints import FIELDS, differing, fingerprints
 from crawlers.changes.notes import Remembered
 from crawlers.changes.pages import LONGEST, Page, validators
+from crawlers.items import LONGEST_IDENTITY
 from tests.frontier_shard import Shard, Worker, page
 from tests.polling import eventually
 from tests.products import product
@@ -73,7 +74,25 @@ def test_notes_of_a_lease_that_is_somebody_elses_are_not_written(shard: Shard) -
 def test_notes_that_are_none_are_refused_before_anything_is_written(shard: Shard) -> None:
     worker, id_, token = lease(shard)
     before = shard.dump()
-    for bad in (["seen"], [("forgotten", TOPIC, SITE, b"k", b"v")], "text"):
+    what, *scope, key, prints, text, life = seen("sku-1")
+    bad_seen = [
+        (key, prints, text, -1),
+        (key, prints, text, "long"),
+        (key, prints, "x" * 15_301, life),
+        (key, b"x" * 63, text, life),
+        (b"", prints, text, life),
+        (key, prints),
+    ]
+    bad_others = [
+        ("forgotten", *scope, b"k", b"v"),
+        ("gone", *scope, b"k", b"x" * 65),
+        ("page", *scope, b"12345678", b"short"),
+        ("skipped", *scope, b"1234567", 0, 0),
+        ("skipped", *scope, b"12345678", 2**32, 0),
+        ("vouched", TOPIC, 7, b"k"),
+    ]
+    several = [[(what, *scope, *one)] for one in bad_seen] + [[one] for one in bad_others]
+    for bad in (["seen"], "text", *several, [seen("sku-2"), bad_others[0]]):
         with pytest.raises(Exception, match="POISON 1"):
             worker.settle(("settle", id_, token, 1, "delivered", "", 0, bad))
     assert shard.dump() == before
@@ -143,6 +162,12 @@ def test_a_product_takes_few_bytes(redis_server: RedisServer, identity: str, num
     shard.forget()
     print(f"{identity}: {held / number:.1f} bytes each in {len(keys)} keys, {grown / number:.1f} with all else")
     assert held / number < most
+
+
+def test_the_longest_identity_is_remembered_whole(shard: Shard) -> None:
+    identity = "中" * (LONGEST_IDENTITY // 3)
+    write(shard, seen(identity))
+    assert list(all_missing(shard, pass_=1)) == [identity]
 
 
 def test_a_changed_field_is_named() -> None:
@@ -253,3 +278,11 @@ def test_a_settlement_knows_whether_its_links_were_new(
             assert Page.read(redis_server.client().hget(key, now.lease.id)).left == left
 
     asyncio.run(story())
+
+
+def test_a_record_that_is_not_produced_after_all_leaves_its_product_as_seen() -> None:
+    told = [seen("sku-1"), seen("sku-2"), page_note(b"12345678"), notes.gone(TOPIC, SITE, "sku-3", b"")]
+    one, two, _, gone = told
+    refused = product(site=SITE, identity="sku-1")
+    assert notes.without(told, refused) == [two, gone, notes.vouched(TOPIC, SITE, b"sku-1")]
+    assert notes.without(told, replace(refused, identity="sku-3")) == [one, two]

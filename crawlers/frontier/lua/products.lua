@@ -163,10 +163,40 @@ function take_notes(notes)
   return is_skipped
 end
 
+local MOST_TEXT = 255 * PART_OF_TEXT -- bytes: a part's number is a byte
+
+local function is_text(value, most, least)
+  return type(value) == 'string' and #value <= most and #value >= (least or 0)
+end
+
+local function is_whole(value)
+  return type(value) == 'number' and value >= 0 and value < 2 ^ 32 and value % 1 == 0
+end
+
+local good = {}
+
+function good.seen(product, fingerprints, text, life)
+  return is_text(product, 64, 1) and is_text(fingerprints, 62, 2) and is_text(text, MOST_TEXT) and is_whole(life)
+end
+
+function good.gone(product, remembered) return is_text(product, 64, 1) and is_text(remembered, 64) end
+
+function good.vouched(product) return is_text(product, 64, 1) end
+
+function good.page(id, page)
+  return is_text(id, 8, 8) and is_text(page, 64, 10) and string.byte(page, 10) <= #page - 10
+end
+
+function good.skipped(id, due, interval) return is_text(id, 8, 8) and is_whole(due) and is_whole(interval) end
+
+-- Whether take_notes can take all of these.
 local function are_notes(notes)
   if type(notes) ~= 'table' then return false end
   for _, one in ipairs(notes) do
-    if type(one) ~= 'table' or not note[one[1]] or type(one[4]) ~= 'string' then return false end
+    local is_good = type(one) == 'table' and good[one[1]]
+    if not is_good or not is_text(one[2], 1000) or not is_text(one[3], 1000) or not is_good(unpack(one, 4)) then
+      return false
+    end
   end
   return true
 end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from scrapy.exceptions import DropItem, NotConfigured
@@ -102,13 +101,29 @@ class ChangesPipeline:
 
 def vouch_for(item: Any, topic: str) -> None:
     """An item comes to nothing: its product counts as seen, and what is remembered stays. A gone one is told again."""
+    if (known := _known(item)) is None:
+        return
+    request, about = known
+    request.notes.pop(about, None)
+    if item.change != "gone":
+        request.notes[about] = notes.vouched(topic, item.site, notes.product_key(item.identity))
+
+
+def outdate(item: Any, topic: str) -> None:
+    """A record was compared with nothing, though others of its topic are: what is remembered is no longer there."""
+    if (known := _known(item)) is not None:
+        request, about = known
+        request.notes[about] = notes.forgotten(topic, *about)
+
+
+def _known(item: Any) -> tuple[RequestRecord, tuple[str, str]] | None:
+    """The request and the product of an item; None where its identity is what made it come to nothing."""
     request = CURRENT.get()
     if request is None or request.lease is None or not isinstance(item, Product):
-        return
-    request.notes.pop((item.site, item.identity), None)
-    if item.change == "gone":
-        return
-    with suppress(AttributeError, UnicodeEncodeError):  # what made it come to nothing
-        item.site.encode()
-        key = notes.product_key(item.identity)
-        request.notes[item.site, item.identity] = notes.vouched(topic, item.site, key)
+        return None
+    try:
+        f"{item.site}/{item.identity}".encode()
+    except UnicodeEncodeError:
+        return None
+    is_named = isinstance(item.site, str) and isinstance(item.identity, str)
+    return (request, (item.site, item.identity)) if is_named else None

@@ -65,6 +65,11 @@ def gone(topic: str, site: str, identity: str, remembered: bytes) -> Note:
     return ("gone", topic, site, product_key(identity), remembered)
 
 
+def forgotten(topic: str, site: str, identity: str) -> Note:
+    """A record of the product was written that was compared with nothing: the next crawl tells it as new."""
+    return ("forgotten", topic, site, product_key(identity))
+
+
 def vouched(topic: str, site: str, key: bytes) -> Note:
     """Nothing new is known of a product: it counts as seen."""
     return ("vouched", topic, site, key)

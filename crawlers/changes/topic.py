@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 _LONGEST_LIFE = 1 << 31
 
 
+def name_of(id_: str) -> str:
+    """The name of the topic with that `id`, see Topic."""
+    return id_.rpartition(":")[0]
+
+
 class Topic(NamedTuple):
     """The facts that decide how long a record may stand for a product."""
 

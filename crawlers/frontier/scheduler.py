@@ -196,8 +196,12 @@ class FrontierScheduler(BaseScheduler):
         if self._letters is not None:
             await self._letters.join(self.frontier)
         self._gone, self._scope = None, ""
+        memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")
+        if self._visits is None:
+            memory.outdated = await memory.topic_id(settings["KAFKA_TOPIC_PRODUCTS"])
+        else:
+            await memory.begin(memory.topic)
         if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
-            memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")
             sites, self._scope = {name: self._budgets(name) for name in definition.sites}, memory.topic.id
             self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
         connections = await self.control.connect()
@@ -255,6 +259,7 @@ class FrontierScheduler(BaseScheduler):
             log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
         await self._sum_up()
         await self._pushed.close()
+        await ProductMemory.of(self._crawler).close()
         await self.control.close()
 
     async def _sum_up(self) -> None:
@@ -539,7 +544,7 @@ class FrontierScheduler(BaseScheduler):
         lease = self._leases.pop(request, None)
         if lease is None or lease.settled:
             return
-        notes = self._visits.end(request, record, outcome) if self._visits is not None else ()
+        notes = self._visits.end(request, record, outcome) if self._visits is not None else [*record.notes.values()]
         for why, count in record.middlewares.items():
             self.frontier.refuse(why, count)
         if outcome == "pending":

@@ -5,6 +5,7 @@
 --                                   fingerprints of its fields (2 bytes each); of a long identity, its text too
 -- S:pages:<scope>:<node>     hash   request's id -> what crawlers/changes/pages.py says of a page that shows a product
 -- S:products:<scope>:split   bitmap nodes of that tree that were split, as those of C:seen; S:pages:<scope>:split too
+-- S:topics                   set    topics, with their ids, of which something is remembered: at most one of each name
 -- S:memory:<scope>           hash   passes: how many crawls of the site were complete and saw it
 --
 -- A product is its identity, or where that is long, byte 0 and 9 bytes of a digest; the parts of its text then lie beside it, as
@@ -137,6 +138,9 @@ function note.gone(scope, product, remembered)
   if call('HGET', node_of(products_of(scope), product), product) == remembered then drop_product(scope, product) end
 end
 
+-- A record of a product was written without being compared.
+note.forgotten = drop_product
+
 -- A product counts as seen, though nothing new is known of it.
 note.vouched = touch
 
@@ -182,6 +186,8 @@ end
 function good.gone(product, remembered) return is_text(product, 64, 1) and is_text(remembered, 64) end
 
 function good.vouched(product) return is_text(product, 64, 1) end
+
+good.forgotten = good.vouched
 
 function good.page(id, page)
   return is_text(id, 8, 8) and is_text(page, 64, 10) and string.byte(page, 10) <= #page - 10

@@ -51,3 +51,17 @@ def test_a_letter_of_a_product_that_was_gone_is_not_replayed(letters: Letters, d
     write(letters, [gone])
     assert "1 dropped" in dlq("replay", EMIT=emit, CHANGES_TOMBSTONES=1, ITEM_PIPELINES=json.dumps(PIPELINES)).out
     assert Town(letters, None).records() == []  # type: ignore[arg-type]
+
+
+def test_a_crawl_keeps_the_emit_of_its_first_worker(town: Town) -> None:
+    town.server.latency = 1
+    options = {"EMIT": "changes", "FRONTIER_CRAWL_ID": "c1", "ROBOTSTXT_OBEY": "0"}
+    said = [part for name, value in options.items() for part in ("-s", f"{name}={value}")]
+    worker = town.letters.seine.start("crawl", "product_spider", "-a", "sites=shop", *said)
+    town.server.wait_for(1)
+    refused = town.letters.seine.crawl("-a", "sites=shop", **{**options, "EMIT": "all"})
+    town.server.latency = 0
+    assert refused.code == 2
+    assert "crawl c1 was begun with EMIT=changes: set EMIT=changes" in refused.err
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0

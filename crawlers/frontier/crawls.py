@@ -166,11 +166,11 @@ class Crawls:
             await self._everywhere(crawl, "running", depth_first=depth_first)
         return crawl, opened
 
-    async def delivery(self, crawl: str, wanted: str) -> str:
-        """How its records are delivered: as its first worker `wanted` it."""
+    async def kept(self, crawl: str, name: str, wanted: str) -> str:
+        """What all of its workers do, `delivery` or `emit`: as the first one `wanted` it."""
         key = f"{self.keys.registry}:crawl:{crawl}"
-        await self._registry.one("HSETNX", key, "delivery", wanted)
-        return (await self._registry.one("HGET", key, "delivery")).decode()  # type: ignore[no-any-return]
+        await self._registry.one("HSETNX", key, name, wanted)
+        return (await self._registry.one("HGET", key, name)).decode()  # type: ignore[no-any-return]
 
     async def definition(self, name: str) -> Definition | None:
         """What the crawl `name` is about, for a worker that joins it by its name alone; None where there is none.

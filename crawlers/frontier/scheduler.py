@@ -178,7 +178,7 @@ class FrontierScheduler(BaseScheduler):
     async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""
         settings = self._crawler.settings
-        await self._check_delivery(crawl)
+        await self._check_kept(crawl)
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
@@ -217,11 +217,17 @@ class FrontierScheduler(BaseScheduler):
         site = self._spider.targets.sites[name]  # type: ignore[attr-defined]
         return frozenset({name} if site.limits.shared else site.domains)
 
-    async def _check_delivery(self, crawl: str) -> None:
-        """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
-        ours = "exactly_once" if self._options.slots else "at_least_once"
-        if (first := await self.control.ask(lambda crawls: crawls.delivery(crawl, ours))) != ours:
+    async def _check_kept(self, crawl: str) -> None:
+        """A crawl keeps what its first worker does: two deliveries at once would deliver records twice, and what one
+        worker remembers another would not compare.
+        """
+        delivery = "exactly_once" if self._options.slots else "at_least_once"
+        first = await self.control.ask(lambda crawls: crawls.kept(crawl, "delivery", delivery))
+        if first != delivery:
             raise UserError(f"crawl {crawl} delivers {first.replace('_', ' ')}: set KAFKA_DELIVERY={first}")
+        emit = str(self._crawler.settings["EMIT"])
+        if (first := await self.control.ask(lambda crawls: crawls.kept(crawl, "emit", emit))) != emit:
+            raise UserError(f"crawl {crawl} was begun with EMIT={first}: set EMIT={first}")
 
     def _fingerprint_by(self, formula: str) -> None:
         """Requests are known for the same by this formula from now on."""

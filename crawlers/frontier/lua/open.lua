@@ -1,6 +1,6 @@
 -- Joins the open crawl of a definition, or opens one. KEYS[1] is shard 0, KEYS[2] G = S:<spider>, the spider's registry:
 -- G:crawls        zset   crawl -> moment it was opened (ms)
--- G:crawl:<id>    hash   definition, digest, state, opened, closed, shards, delivery; seeding (done when it is, list where a list
+-- G:crawl:<id>    hash   definition, digest, state, opened, closed, shards, delivery, emit; seeding (done when it is, list where a list
 --                        seeds it), seeder, seeder_until, seeded: see seeding.lua
 -- G:open          hash   digest of a definition -> its open crawl
 -- G:sites         hash   site -> moment that a crawl of it was opened (ms)

@@ -32,6 +32,7 @@
 -- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
 -- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
+-- C:led                set    ids of requests that were given back after new links of their pages had been taken
 -- C:unread             set    budgets of which a page could not be read: what it leads to may not have been seen
 -- C:admitted           hash   group -> requests taken, where a page limit applies
 -- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then

@@ -18,7 +18,7 @@ LONGEST_KEY = 40
 """Bytes of an identity that is its own key. Redis keeps a hash compact while none of its fields is longer than 64."""
 _HEAD = struct.Struct(">HH")
 _HOURS = 1 << 16
-PASSES = 1 << 16
+_PASSES = 1 << 16
 """Passes over a site are counted modulo this."""
 
 
@@ -40,6 +40,12 @@ class Remembered(NamedTuple):
     def hours_since(self, now: float) -> int:
         """Hours since its last record, rounded up; `now` in seconds since the epoch."""
         return (hour_of(now) - self.hour) % _HOURS + 1
+
+
+def missed(pass_: int, remembered: Remembered) -> int:
+    """How many passes up to that one have not seen a product; 0 where a later one has. lua/missing.lua counts so."""
+    passes = (pass_ - remembered.seen_in) % _PASSES
+    return passes if passes < _PASSES // 2 else 0
 
 
 def hour_of(now: float) -> int:

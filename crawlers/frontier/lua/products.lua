@@ -38,6 +38,11 @@ local function node_of(root, field)
   return root .. string.format(':%d', node), node, depth
 end
 
+-- A key is there for `life` seconds more, 0 is without end.
+local function live(key, life)
+  if life > 0 then call('EXPIRE', key, life) else call('PERSIST', key) end
+end
+
 local function is_forgotten(root, value)
   return string.find(root, ':pages:', 1, true) and struct.unpack(PAGE, value) + PAGE_LIFE < clock[1] + 0
 end
@@ -58,7 +63,7 @@ local function split_node(root, key, node, depth, life)
     if #side > 0 then
       local child = root .. string.format(':%d', at)
       call('HSET', child, unpack(side))
-      if life > 0 then call('EXPIRE', child, life) end
+      live(child, life)
     end
   end
   call('SETBIT', root .. ':split', node, 1)
@@ -69,10 +74,8 @@ local function keep(root, field, value, life, more)
   local key, node, depth = node_of(root, field)
   local is_new = call('HSET', key, field, value) == 1
   if is_new and more and #more > 0 then call('HSET', key, unpack(more)) end
-  if life > 0 then
-    call('EXPIRE', key, life)
-    call('EXPIRE', root .. ':split', life)
-  end
+  live(key, life)
+  live(root .. ':split', life)
   if is_new and depth < DEEPEST_NODE and call('HLEN', key) > MOST_OF_A_NODE then
     split_node(root, key, node, depth, life)
   end
@@ -130,7 +133,7 @@ function note.seen(scope, product, fingerprints, text, life)
     parts[#parts + 1] = string.sub(text, number * PART_OF_TEXT + 1, (number + 1) * PART_OF_TEXT)
   end
   keep(products_of(scope), product, pass_of(scope) .. fingerprints, life, parts)
-  if life > 0 then call('EXPIRE', S .. ':memory:' .. scope, life) end
+  live(S .. ':memory:' .. scope, life)
 end
 
 -- A product is gone, unless somebody has seen it since it was `remembered` so.

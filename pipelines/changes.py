@@ -15,7 +15,6 @@ from crawlers.exceptions import UserError
 from crawlers.items import Product
 from crawlers.outcomes import CURRENT
 from pipelines.producer import Undelivered
-from pipelines.topics import products_topic
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -34,11 +33,9 @@ class ChangesPipeline:
     told again, and so is one whose item comes to nothing, see `vouch_for`.
     """
 
-    def __init__(self, memory: ProductMemory, ignored: set[str], intervals: dict[str, float]):
+    def __init__(self, memory: ProductMemory, ignored: set[str]):
         self._memory = memory
         self._ignored = ignored
-        self._intervals = intervals
-        """Seconds from one crawl of a site to the next, where they are known."""
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -48,11 +45,7 @@ class ChangesPipeline:
         ignored = set(settings.getlist("CHANGES_IGNORE"))
         if unknown := sorted(ignored - set(FIELDS)):
             raise UserError(f"CHANGES_IGNORE={unknown[0]}: expected some of {', '.join(FIELDS)}")
-        targets = getattr(crawler.spider, "targets", None)
-        intervals = {site.name: site.interval for site in targets.sites.values()} if targets else {}
-        memory = ProductMemory.of(crawler)
-        memory.topic = products_topic(settings)
-        return cls(memory, ignored, intervals)
+        return cls(ProductMemory.of(crawler), ignored)
 
     async def process_item(self, item: Product) -> Product:
         """`item` with its change. Raises Unchanged, Undelivered where the worker closes and Redis is away."""
@@ -75,25 +68,21 @@ class ChangesPipeline:
         request.notes[item.site, item.identity] = notes.gone(self._memory.topic.id, item.site, item.identity, value)
 
     def _compare(self, item: Product, before: notes.Remembered | None, request: RequestRecord) -> None:
-        now, prints = time.time(), fingerprints(item)
+        prints = fingerprints(item)
         if before is None:
             item.change = "new"
         else:
             item.changed_fields = [name for name in differing(before.fingerprints, prints) if name not in self._ignored]
             item.change = "changed" if item.changed_fields else "unchanged"
-            if item.change == "unchanged" and not self._must_be_repeated(item, before, now):
+            if item.change == "unchanged" and self._memory.seconds_left(item.site, before) > 0:
                 self._note(request, item, before.hour, prints)
                 raise Unchanged("as in its last record")
-        self._note(request, item, notes.hour_of(now), prints)
+        self._note(request, item, notes.hour_of(time.time()), prints)
 
     def _note(self, request: RequestRecord, item: Product, hour: int, prints: bytes) -> None:
         topic = self._memory.topic
         told = notes.seen(topic.id, item.site, item.identity, hour, prints, topic.life)
         request.notes[item.site, item.identity] = told
-
-    def _must_be_repeated(self, item: Product, before: notes.Remembered, now: float) -> bool:
-        """Whether half of the topic's retention may have passed since its last record when it is seen next."""
-        return self._memory.topic.seconds_left(before, now) <= self._intervals.get(item.site, 0.0)
 
     async def close_spider(self) -> None:
         await self._memory.close()

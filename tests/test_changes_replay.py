@@ -54,7 +54,7 @@ def test_a_letter_of_a_product_that_was_gone_is_not_replayed(letters: Letters, d
 
 
 def test_a_crawl_keeps_the_emit_of_its_first_worker(town: Town) -> None:
-    town.server.latency = 1
+    town.server.latency = 5
     options = {"EMIT": "changes", "FRONTIER_CRAWL_ID": "c1", "ROBOTSTXT_OBEY": "0"}
     said = [part for name, value in options.items() for part in ("-s", f"{name}={value}")]
     worker = town.letters.seine.start("crawl", "product_spider", "-a", "sites=shop", *said)

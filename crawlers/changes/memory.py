@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
-    from crawlers.changes.notes import Note
+    from crawlers.changes.notes import Note, Remembered
 
 log = structlog.get_logger("seine.changes")
 
@@ -48,6 +49,8 @@ class ProductMemory:
         self.topic = Topic()
         self.outdated = ""
         """The id of a topic that gets records which are not compared with what is remembered of it."""
+        self.intervals: dict[str, float] = {}
+        """Seconds that may pass between two visits of a product, by site, as far as its last crawls tell."""
         self._shards = [_Shard(servers, keys.shard(number), closing) for number in range(keys.shards)]
 
     @classmethod
@@ -77,6 +80,10 @@ class ProductMemory:
         """Write notes that come with no request's end. Raises Unanswered."""
         root = self.keys.shard(shard)
         await self.ask(shard, run("note", root, root, msgpack.packb(notes, use_bin_type=False)))
+
+    def seconds_left(self, site: str, remembered: Remembered) -> float:
+        """Until the product's record must be written again, as its next visit may be too late."""
+        return self.topic.seconds_left(remembered, time.time()) - self.intervals.get(site, 0.0)
 
     async def topic_id(self, name: str) -> str:
         """The id under which something is remembered of the topic of that name; '' where nothing is."""

@@ -62,8 +62,7 @@ class Visits:
         self._under_way[request] = visit
         if visit.page is None or visit.product is None or not visit.page.left or not site.changes.conditional:
             return {}
-        left = self._memory.topic.seconds_left(visit.product, time.time())
-        return visit.page.conditions() if left > site.interval else {}
+        return visit.page.conditions() if self._memory.seconds_left(site.name, visit.product) > 0 else {}
 
     def end(self, request: Request, record: RequestRecord, outcome: str) -> Sequence[Note]:
         """What the settlement of a request writes down: also of one that died what its other items have told."""
@@ -116,5 +115,5 @@ class Visits:
         if page is not None:
             interval = page.interval / 2 if has_changed else page.interval * 2
         interval = max(bounds.min_interval, min(bounds.max_interval, interval))
-        left = self._memory.topic.seconds_left(product, now) - site.interval
+        left = self._memory.seconds_left(site.name, product)
         return int(now + max(0.0, min(interval, left))), int(interval)

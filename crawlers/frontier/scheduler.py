@@ -24,8 +24,9 @@ from crawlers.budgets import budget_of, site_of
 from crawlers.changes.gone import GoneProducts, Missing
 from crawlers.changes.memory import ProductMemory
 from crawlers.changes.options import emits_changes
+from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
-from crawlers.exceptions import SeineError, UserError
+from crawlers.exceptions import SeineError, StartupError, UserError
 from crawlers.fingerprints import QuickFingerprinter
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
@@ -47,6 +48,7 @@ from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
+from pipelines.topics import products_topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from twisted.internet.defer import Deferred
+
+    from crawlers.changes.topic import Topic
 
 log = structlog.get_logger("seine.frontier")
 
@@ -65,6 +69,8 @@ _LOOK = 0.5
 """Seconds between two looks for pushed URLs."""
 _SUMMING_UP = 5.0
 """Seconds that a closing worker gives Redis to tell the crawl's totals."""
+_GAPS = 2.0
+"""Between two crawls of a site: a page may come at the beginning of the one and at the end of the other."""
 _PAUSE = 0.05
 """Seconds until a crawl that was not complete is asked again."""
 
@@ -200,7 +206,7 @@ class FrontierScheduler(BaseScheduler):
         if self._visits is None:
             memory.outdated = await memory.topic_id(settings["KAFKA_TOPIC_PRODUCTS"])
         else:
-            await memory.begin(memory.topic)
+            await self._remember(memory)
         if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
             sites, self._scope = {name: self._budgets(name) for name in definition.sites}, memory.topic.id
             self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
@@ -211,6 +217,26 @@ class FrontierScheduler(BaseScheduler):
             kind = load_object(settings["EXACTLY_ONCE"])
             self._exactly_once = kind(self._crawler, self._servers, self.frontier, lambda: self._fail("delivery_error"))
             self._exactly_once.open()
+
+    async def _remember(self, memory: ProductMemory) -> None:
+        """Products are compared with what is remembered of the topic as it is now, which may have been made anew."""
+        await memory.begin(await self._topic())
+        targets = getattr(self._spider, "targets", None)
+        intervals = {site.name: site.interval for site in targets.sites.values()} if targets else {}
+        for site, gap in (await self.control.ask(lambda crawls: crawls.longest_gaps())).items():
+            intervals[site] = max(intervals.get(site, 0.0), _GAPS * gap)
+        memory.intervals = intervals
+
+    async def _topic(self) -> Topic:
+        """What Kafka says of the products' topic; without Kafka a start fails, and a worker that is at work waits."""
+        while True:
+            try:
+                return await asyncio.to_thread(products_topic, self._crawler.settings)
+            except StartupError as error:
+                if not self._is_running():
+                    raise
+                log.warning("topic cannot be described", error=str(error))
+                await asyncio.sleep(_WATCH)
 
     def _budgets(self, name: str) -> frozenset[str]:
         """What the requests of a site are charged to."""
@@ -453,6 +479,8 @@ class FrontierScheduler(BaseScheduler):
             if request.url in request.meta.get("redirect_urls", ()):
                 return False
             if self._fingerprint(request) == self._fingerprint(record.request):
+                if self._visits is not None:
+                    without_conditions(request)
                 record.rescheduled = self._codec.encode(request)
                 return True
         is_seed = bool(request.meta.get("is_start_request"))

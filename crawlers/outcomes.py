@@ -55,8 +55,8 @@ class RequestRecord:
     """Of the items whose record or dead letter Kafka has, or gets with the request."""
     letter: Any = None
     """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
-    notes: list[Any] = field(default_factory=list)
-    """What its settlement writes down of products, where it is delivered; see crawlers/changes."""
+    notes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
     filtered: str | None = None
     error: str | None = None
     """The class of what the callback raised."""

@@ -9,13 +9,12 @@ from scrapy.exceptions import NotConfigured
 from crawlers.budgets import site_of
 from crawlers.changes.memory import Unanswered
 from crawlers.changes.options import emits_changes
+from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
-
-_CONDITIONS = ("If-None-Match", "If-Modified-Since")
 
 
 class ChangesMiddleware:
@@ -33,9 +32,7 @@ class ChangesMiddleware:
 
     async def process_request(self, request: Request) -> None:
         """Look up what is remembered of the page; a worker that closes without Redis asks as if it was nothing."""
-        if "redirect_urls" in request.meta:  # its headers are copies of those for another page
-            for name in _CONDITIONS:
-                request.headers.pop(name, None)
+        without_conditions(request)  # of an earlier visit, or of another page
         assert self._crawler.engine is not None
         scheduler: Any = self._crawler.engine.scheduler
         lease, site = scheduler.lease_of(request), site_of(request, self._crawler.spider)

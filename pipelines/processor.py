@@ -9,9 +9,11 @@ from scrapy.exceptions import DropItem
 from scrapy.pipelines import ItemPipelineManager
 
 from crawlers import metrics
+from crawlers.changes.memory import ProductMemory
+from crawlers.changes.options import emits_changes
 from crawlers.exceptions import DeadLetter, Undelivered
 from crawlers.outcomes import note_fate
-from pipelines.changes import Unchanged
+from pipelines.changes import Unchanged, outdate, vouch_for
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
 from pipelines.exactly_once.delivery import check_slots
@@ -36,6 +38,8 @@ class FateProcessor(ItemPipelineManager):
         assert crawler is not None
         self._stats = crawler.stats
         self._dead_letters = DeadLetters.of(crawler)
+        self._is_compared = emits_changes(crawler.settings)
+        self._memory = ProductMemory.of(crawler) if crawler.settings.getbool("FRONTIER_ENABLED") else None
         self._good = "acknowledged" if self._dead_letters else "passed"
         if is_exactly_once(crawler.settings):
             self._good = "buffered"
@@ -80,7 +84,15 @@ class FateProcessor(ItemPipelineManager):
                 raise
         self._settle(item, "dead", stage, str(error))
 
+    def _note(self, item: Any, fate: str, memory: ProductMemory) -> None:
+        if self._is_compared and fate in ("dropped", "dead"):
+            vouch_for(item, memory.topic.id)
+        elif memory.outdated and fate in ("acknowledged", "buffered"):
+            outdate(item, memory.outdated)
+
     def _settle(self, item: Any, fate: str, reason: str = "", why: str = "") -> None:
+        if self._memory is not None:
+            self._note(item, fate, self._memory)
         note_fate(fate, getattr(item, "record_id", ""))
         metrics.ITEMS.labels(fate, reason).inc()
         self._stats.inc_value("items/scraped")

@@ -17,6 +17,7 @@ from crawlers.items import (
     CONDITIONS,
     CONTENT_ENCODINGS,
     LONGEST_CONTENT_TYPE,
+    LONGEST_IDENTITY,
     ClaimCheck,
     Product,
 )
@@ -139,6 +140,14 @@ def _time(value: Any) -> str | None:
     return None if isinstance(value, datetime) and value.tzinfo is not None else "a time with its zone"
 
 
+def _identity(value: Any) -> str | None:
+    """What EMIT=changes can remember; Kafka would take more."""
+    expected = _text(8192)(value)
+    return expected or (
+        None if len(value.encode()) <= LONGEST_IDENTITY else f"at most {LONGEST_IDENTITY} bytes of UTF-8"
+    )
+
+
 _RULES: list[tuple[str, Rule]] = [
     ("url", _url),
     ("canonical_url", _url),
@@ -158,7 +167,7 @@ _RULES: list[tuple[str, Rule]] = [
     ("review_count", _optional(_count)),
     ("language", _optional(_text(100))),
     ("site", _text(300)),
-    ("identity", _text(8192)),
+    ("identity", _identity),
     ("fetched_at", _time),
     ("crawl_id", _text(300)),
     ("record_id", _text(64)),

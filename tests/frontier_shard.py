@@ -62,6 +62,8 @@ class Leased(NamedTuple):
     attempts: int
     data: bytes
     revived: int = 0
+    has_led: int = 0
+    """1 where it was worked on before."""
 
 
 class LeaseReply(NamedTuple):
@@ -285,8 +287,8 @@ class Worker:
         reply = self._run("lease", token, want, *politeness, self.session, slots, *go_on)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
-            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data, revived)
-            for id_, wait, delay, attempts, domain, data, _, revived in rows
+            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data, revived, has_led)
+            for id_, wait, delay, attempts, domain, data, _, revived, has_led in rows
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 

@@ -106,6 +106,14 @@ def test_exactly_once_a_crawl_commits_records_and_memory_together(small: SmallSh
     assert small.crawl().records == []
 
 
+def test_a_page_is_asked_for_whole_where_nothing_is_remembered_whatever_its_request_was_stored_with(
+    small: SmallShop,
+) -> None:
+    small.options["SPIDER_MODULES"] = "tests.stale"
+    assert small.crawl().changes == dict.fromkeys(small.skus, "new")
+    assert {sku: small.asked_for(sku) for sku in small.skus} == {sku: [200] for sku in small.skus}
+
+
 def test_a_shop_that_lost_most_of_its_products_is_not_believed(small: SmallShop) -> None:
     small.options["CHANGES_GONE_AFTER"] = 1
     small.crawl()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import msgpack
 import pytest
@@ -14,9 +15,16 @@ from scrapy.http import Headers
 
 from crawlers.changes import notes
 from crawlers.changes.fingerprints import FIELDS, differing, fingerprints
+from crawlers.changes.gone import GoneProducts
+from crawlers.changes.memory import ProductMemory
 from crawlers.changes.notes import Remembered
 from crawlers.changes.pages import LONGEST, Page, validators
-from tests.frontier_shard import Shard, Worker, page
+from crawlers.changes.topic import Topic
+from crawlers.frontier.keys import Keys
+from crawlers.frontier.scripts import run
+from crawlers.items import LONGEST_IDENTITY
+from tests.frontier_crawl import servers
+from tests.frontier_shard import Shard, Worker, page, release
 from tests.polling import eventually
 from tests.products import product
 from tests.servers.redis import RedisServer
@@ -73,7 +81,25 @@ def test_notes_of_a_lease_that_is_somebody_elses_are_not_written(shard: Shard) -
 def test_notes_that_are_none_are_refused_before_anything_is_written(shard: Shard) -> None:
     worker, id_, token = lease(shard)
     before = shard.dump()
-    for bad in (["seen"], [("forgotten", TOPIC, SITE, b"k", b"v")], "text"):
+    what, *scope, key, prints, text, life = seen("sku-1")
+    bad_seen = [
+        (key, prints, text, -1),
+        (key, prints, text, "long"),
+        (key, prints, "x" * 15_301, life),
+        (key, b"x" * 63, text, life),
+        (b"", prints, text, life),
+        (key, prints),
+    ]
+    bad_others = [
+        ("unheard of", *scope, b"k", b"v"),
+        ("gone", *scope, b"k", b"x" * 65),
+        ("page", *scope, b"12345678", b"short"),
+        ("skipped", *scope, b"1234567", 0, 0),
+        ("skipped", *scope, b"12345678", 2**32, 0),
+        ("vouched", TOPIC, 7, b"k"),
+    ]
+    several = [[(what, *scope, *one)] for one in bad_seen] + [[one] for one in bad_others]
+    for bad in (["seen"], "text", *several, [seen("sku-2"), bad_others[0]]):
         with pytest.raises(Exception, match="POISON 1"):
             worker.settle(("settle", id_, token, 1, "delivered", "", 0, bad))
     assert shard.dump() == before
@@ -103,7 +129,7 @@ def all_missing(shard: Shard, pass_: int, enough: int = 1) -> Iterator[str]:
 def test_a_product_is_missing_after_as_many_passes_as_were_asked_for(shard: Shard) -> None:
     write(shard, seen("old"), seen("new"))
     for crawl in ("one", "two", "two"):
-        shard.run("passed", shard.crawl(crawl).root, TOPIC, SITE)
+        shard.run("passed", shard.crawl(crawl).root, TOPIC, SITE, 0)
     write(shard, seen("new"))
     assert list(all_missing(shard, pass_=2, enough=3)) == []
     assert list(all_missing(shard, pass_=2, enough=2)) == ["old"]
@@ -143,6 +169,12 @@ def test_a_product_takes_few_bytes(redis_server: RedisServer, identity: str, num
     shard.forget()
     print(f"{identity}: {held / number:.1f} bytes each in {len(keys)} keys, {grown / number:.1f} with all else")
     assert held / number < most
+
+
+def test_the_longest_identity_is_remembered_whole(shard: Shard) -> None:
+    identity = "中" * (LONGEST_IDENTITY // 3)
+    write(shard, seen(identity))
+    assert list(all_missing(shard, pass_=1)) == [identity]
 
 
 def test_a_changed_field_is_named() -> None:
@@ -185,7 +217,7 @@ def revisit(shard: Shard, id_: bytes) -> tuple[bytes | None, bytes | None]:
 def test_a_page_that_is_not_due_counts_as_seen_as_often_as_it_may(shard: Shard) -> None:
     one = page(1, scope=f"{TOPIC}:{SITE}")
     write(shard, seen("sku-1"), page_note(one.id, due=shard.now // 1000 + 60))
-    shard.run("passed", shard.crawl("before").root, TOPIC, SITE)
+    shard.run("passed", shard.crawl("before").root, TOPIC, SITE, 0)
     for crawl, taken in (("a", 0), ("b", 0), ("c", 1)):
         worker = shard.worker(shard.crawl(crawl).name)
         assert worker.enqueue(one) == (taken, 0, 0)
@@ -216,7 +248,7 @@ def test_a_page_that_was_not_sent_may_be_skipped_once_less(shard: Shard) -> None
 
 def test_a_page_that_could_not_be_had_vouches_for_its_product(shard: Shard) -> None:
     write(shard, seen("sku-1"))
-    shard.run("passed", shard.crawl("one").root, TOPIC, SITE)
+    shard.run("passed", shard.crawl("one").root, TOPIC, SITE, 0)
     write(shard, notes.vouched(TOPIC, SITE, b"sku-1"), notes.vouched(TOPIC, SITE, b"sku-2"))
     assert Remembered.read(recall(shard, "sku-1")[0] or b"").seen_in == 1
     assert recall(shard, "sku-2") == [None]
@@ -253,3 +285,98 @@ def test_a_settlement_knows_whether_its_links_were_new(
             assert Page.read(redis_server.client().hget(key, now.lease.id)).left == left
 
     asyncio.run(story())
+
+
+def test_a_record_that_is_not_produced_after_all_leaves_its_product_as_seen() -> None:
+    told = [seen("sku-1"), seen("sku-2"), page_note(b"12345678"), notes.gone(TOPIC, SITE, "sku-3", b"")]
+    one, two, _, gone = told
+    refused = product(site=SITE, identity="sku-1")
+    assert notes.without(told, refused) == [two, gone, notes.vouched(TOPIC, SITE, b"sku-1")]
+    assert notes.without(told, replace(refused, identity="sku-3")) == [one, two]
+
+
+def test_a_product_that_a_later_pass_has_seen_is_not_missing(shard: Shard) -> None:
+    shard.run("passed", shard.crawl("one").root, TOPIC, SITE, 0)
+    write(shard, seen("sku-1"))
+    assert list(all_missing(shard, pass_=0)) == []
+    [value] = recall(shard, "sku-1")
+    assert (notes.missed(0, Remembered.read(value or b"")), notes.missed(3, Remembered.read(value or b""))) == (0, 2)
+
+
+@pytest.mark.parametrize("life", [0, 1000])
+def test_a_retention_that_changes_changes_the_life_of_everything(shard: Shard, life: int) -> None:
+    write(shard, *(seen(f"sku-{n}", life=2000 - 2 * life) for n in range(600)))
+    shard.run("passed", shard.crawl("one").root, TOPIC, SITE, life)
+    passes = f"{shard.root}:memory:{TOPIC}:{SITE}"
+    assert (shard.client.ttl(passes) == -1) == (life == 0)
+    for first in range(0, 600, 200):
+        write(shard, *(seen(f"sku-{n}", life=life) for n in range(first, first + 200)))
+    lives = [shard.client.ttl(key) for key in shard.client.scan_iter(f"{shard.root}:products:*", 1000)]
+    assert [value > 0 for value in (*lives, shard.client.ttl(passes))] == [life > 0] * (len(lives) + 1)
+
+
+def put(memory: ProductMemory, shard: int, identity: str, seen_in: int) -> Any:
+    """A product as it was seen in that pass."""
+    root = f"{memory.keys.shard(shard)}:products:{memory.topic.id}:{SITE}:1"
+    return memory.ask(shard, ("HSET", root, identity, seen_in.to_bytes(2, "big") + b"\0\7" + PRINTS))
+
+
+@dataclass
+class Told:
+    """What GoneProducts asks of a frontier."""
+
+    crawl: str = "now"
+
+
+def test_a_product_that_moved_to_another_shard_is_not_gone_though_that_shard_was_told_by_another_worker(
+    redis_server: RedisServer,
+) -> None:
+    async def story() -> None:
+        keys = Keys(f"test-{secrets.token_hex(4)}", "spider", 2)
+        memory = ProductMemory(servers(REDIS_URL=redis_server.url), keys)
+        memory.topic = Topic(TOPIC)
+        gone: Any = GoneProducts(memory, None, Told(), {SITE: frozenset()}, 3, None)  # type: ignore[arg-type]
+        for shard in (0, 1):
+            await memory.ask(shard, ("HSET", f"{keys.shard(shard)}:memory:{TOPIC}:{SITE}", "passes", 5))
+        await put(memory, 0, "moved", 5)
+        await put(memory, 1, "moved", 1)
+        await put(memory, 1, "gone", 1)
+        await put(memory, 1, "there", 5)
+        await memory.ask(0, run("passed", keys.shard(0), keys.crawl(0, "now"), TOPIC, SITE, 0))
+        assert [one.identity for one in await gone._of_site(SITE)] == ["gone"]
+        assert await memory.recall(1, SITE, b"moved") is None
+        assert await memory.recall(0, SITE, b"moved")
+        await memory.close()
+
+    asyncio.run(story())
+
+
+def test_nothing_is_left_of_a_topic_that_was_made_anew(redis_server: RedisServer) -> None:
+    async def story() -> None:
+        keys = Keys(f"test-{secrets.token_hex(4)}", "spider", 2)
+        memory = ProductMemory(servers(REDIS_URL=redis_server.url), keys)
+        for topic in ("products:old", "other:id"):
+            await memory.begin(Topic(topic))
+            for shard in (0, 1):
+                await memory.write(shard, *(notes.seen(topic, SITE, f"sku-{n}", 7, PRINTS, 0) for n in range(600)))
+                await memory.write(shard, notes.page(topic, SITE, b"12345678", Page(0, 0, 2, b"sku-1").to_bytes()))
+        await memory.begin(Topic("products:new"))
+        names = redis_server.client().scan_iter(f"{keys.namespace}:*", 1000)
+        assert not [name for name in names if b"products:old" in name]
+        assert {await memory.topic_id(name) for name in ("products", "other")} == {"products:new", "other:id"}
+        assert await memory.recall(1, SITE, b"sku-1") is None
+        memory.topic = Topic("other:id")
+        assert await memory.recall(1, SITE, b"sku-1")
+        await memory.close()
+
+    asyncio.run(story())
+
+
+def test_a_page_whose_request_was_worked_on_before_is_read_every_time(shard: Shard) -> None:
+    first = shard.worker()
+    first.enqueue(page(1), page(2), page(3))
+    given_back, lost, fresh = first.lease(3)
+    first.settle(("release", given_back.id, given_back.token, 1, 1), release(fresh))
+    shard.lose(first)
+    second = shard.worker()
+    assert {one.id: one.has_led for one in second.lease()} == {given_back.id: 1, lost.id: 1, fresh.id: 0}

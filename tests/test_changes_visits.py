@@ -61,7 +61,7 @@ class Scene:
             visits = Visits(self.memory, gone_after=3)
             lease = Lease(ID, b"", 0, "shop.example", 0.0, 0.0, 0, b"")
             headers = await visits.begin(self.request, lease, self.site)
-            record = RequestRecord(self.request, notes=list(told))
+            record = RequestRecord(self.request, notes={("shop", str(n)): note for n, note in enumerate(told)})
             if isinstance(result, Response):
                 record.status, record.headers = result.status, result.headers
             ended = visits.end(self.request, record, outcome)
@@ -143,6 +143,7 @@ def test_a_page_is_sent_where_it_is_needed(
     assert headers == {}
 
 
+@pytest.mark.parametrize("left", [0, 2])
 @pytest.mark.parametrize(
     ("result", "vouches"),
     [
@@ -153,19 +154,28 @@ def test_a_page_is_sent_where_it_is_needed(
     ],
 )
 def test_only_a_page_that_is_not_there_says_something_of_its_product(
-    redis_server: RedisServer, result: Any, vouches: bool
+    redis_server: RedisServer, result: Any, vouches: bool, left: int
 ) -> None:
     scene = Scene(redis_server)
-    scene.remember(remembered())
+    scene.remember(remembered(2 * HOUR, left))
     _, told = scene.visit("dead", result)
-    assert told == ([notes.vouched("products:id", "shop", KEY)] if vouches else [])
+    skipped = notes.skipped("products:id", "shop", ID, 0, 2 * HOUR)
+    assert told == ([skipped if left else notes.vouched("products:id", "shop", KEY)] if vouches else [])
 
 
-def test_what_was_not_delivered_is_not_remembered(redis_server: RedisServer) -> None:
+def test_what_is_to_be_visited_again_is_not_remembered(redis_server: RedisServer) -> None:
     scene = Scene(redis_server)
     scene.remember(remembered())
-    for outcome in ("pending", "filtered", "retried"):
+    for outcome in ("pending", "retried"):
         assert scene.visit(outcome, answer(), scene.seen())[1] == []
+
+
+@pytest.mark.parametrize("outcome", ["dead", "filtered"])
+def test_what_was_delivered_of_a_page_is_remembered_though_another_item_of_it_was_not(
+    redis_server: RedisServer, outcome: str
+) -> None:
+    scene = Scene(redis_server)
+    assert scene.visit(outcome, answer(), scene.seen())[1] == [scene.seen()]
 
 
 def test_several_products_of_a_page_are_remembered_without_it(redis_server: RedisServer) -> None:

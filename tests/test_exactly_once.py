@@ -327,3 +327,21 @@ def test_whatever_is_killed_stopped_or_rolled_back_every_record_is_there_once(
 
 
 assert TRANSACTION_TIMEOUT > LEASE_SECONDS, "a stopped worker's transaction outlives its leases"
+
+
+def test_what_a_killed_worker_had_committed_is_remembered_and_nothing_else(once: Start) -> None:
+    """With EMIT=changes: what was told is not told again, and what was not is not lost."""
+    crawl = once(300, EMIT="changes")
+    crawl.server.latency = 0.03
+    for least in (40, 100, 160):
+        killed = crawl.start()
+        until(lambda least=least: crawl.settled() > least, "nothing is settled", 60)
+        killed.kill()
+        killed.communicate()
+    crawl.server.latency = 0
+    crawl.run()
+    crawl.check()
+    told = crawl.products()
+    assert {record.value["change"] for record in told} == {"new"}
+    crawl.run(FRONTIER_CRAWL_ID="next")
+    assert len(crawl.products()) == len(told)

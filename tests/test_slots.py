@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgpack
 import pytest
+from redis.exceptions import ResponseError
 
-from crawlers.changes.notes import Note, seen
+from crawlers.changes import notes
+from pipelines.exactly_once.slots import Slots
+from tests.frontier_crawl import servers
 from tests.frontier_shard import LIVES, MOST_LOSSES, Leased, Shard, Worker, page, pages, settle
 from tests.servers.redis import RedisServer
+from tests.test_frontier_settling import scene
 
 NUMBERS = range(3)
 SLOTS = "0 1 2"
 KEPT = 60
+TOPIC, SITE = "products:xyz", "shop"
 
 
 class Claimant:
@@ -44,10 +51,15 @@ class Claimant:
         return self._run("slot_look", self.slot, self.claim, LIVES)
 
     def prepare(
-        self, token: str, *leases: Leased, outcome: str = "delivered", reason: str = "", notes: Sequence[Note] = ()
+        self,
+        token: str,
+        *leases: Leased,
+        outcome: str = "delivered",
+        reason: str = "",
+        told: dict[bytes, list[Any]] | None = None,
     ) -> tuple[Any, ...]:
-        """(what, ids prepared, ids repeated)"""
-        requests = [(lease.id, lease.token, outcome, reason, 0, notes) for lease in leases]
+        """(what, ids prepared, ids repeated); `told` are the notes of leases by id."""
+        requests = [(lease.id, lease.token, outcome, reason, 0, (told or {}).get(lease.id, [])) for lease in leases]
         packed = msgpack.packb(requests, use_bin_type=False)
         reply = self._run("slot_prepare", self.slot, self.claim, LIVES, SLOTS, self.worker.name, token, packed)
         what, ids, repeated = msgpack.unpackb(reply, raw=True)
@@ -343,7 +355,7 @@ def test_a_request_whose_page_cannot_be_read_again_is_dead_and_its_letter_is_wri
 
 def test_what_a_second_fetch_shows_of_a_product_is_not_remembered(claimant: Claimant, worker: Worker) -> None:
     [one] = leased(worker, 1)
-    claimant.prepare("a", one, notes=[seen("products", "shop", "sku", 1, b"\3" * 30, 0)])
+    claimant.prepare("a", one, told={one.id: [seen("sku")]})
     assert claimant.resolve(("x", [one]), new="b", token="a") == ("released", set())
     assert worker.crawl.counts == {"discovered": 1, "delivered": 1}
     assert not [name for name in worker.shard.dump() if "products:" in name]
@@ -367,3 +379,78 @@ def test_what_is_prepared_can_be_settled_by_its_slot_alone(claimant: Claimant, w
     assert worker.settle(settle(one)) == (1, [])
     assert claimant.settle("a") == "ok"
     assert worker.crawl.counts == {"discovered": 1, "delivered": 1, "stale": 1}
+
+
+def seen(identity: str) -> notes.Note:
+    return notes.seen(TOPIC, SITE, identity, 7, bytes(30), 0)
+
+
+def recall(shard: Shard, *identities: str) -> list[bool]:
+    """Whether each of them is remembered."""
+    asked = [(TOPIC, SITE, notes.product_key(identity)) for identity in identities]
+    found = shard.run("recall", shard.root, msgpack.packb(asked, use_bin_type=False))
+    return [value is not None for [value] in found]
+
+
+def test_notes_are_written_when_their_transaction_is_settled(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    one, two = leased(worker, 1, 2)
+    told = {one.id: [seen("one")], two.id: [seen("two"), notes.vouched(TOPIC, SITE, b"three")]}
+    claimant.prepare("a", one, two, outcome="dead", reason="item", told=told)
+    assert recall(shard, "one", "two") == [False, False]
+    assert claimant.settle("a") == "ok"
+    assert recall(shard, "one", "two", "three") == [True, True, False]
+
+
+def test_notes_are_written_by_whoever_finds_their_transaction_in_the_ledger(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one, told={one.id: [seen("one")]})
+    shard.client.hset(f"{shard.root}:slot:{claimant.slot}", "until", 0)
+    other = Claimant(shard.worker(), synced=False)
+    assert other.take(only_left=True) == claimant.slot
+    assert other.resolve(("a", [one])) == ("settled", set())
+    assert recall(shard, "one") == [True]
+
+
+def test_notes_of_a_transaction_that_was_not_committed_wait_for_the_next(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    claimant.prepare("a", one, two, told={one.id: [seen("one")], two.id: [seen("two")]})
+    assert claimant.resolve(new="b", token="a") == ("kept", ids(one, two))
+    assert recall(shard, "one") == [False]
+    claimant.prepare("b", one, told={one.id: [seen("one")]})
+    claimant.settle("b")
+    assert recall(shard, "one", "two") == [True, False]
+    claimant.prepare("c", two, told={two.id: [seen("two")]})
+    assert claimant.resolve() == ("released", set())
+    assert recall(shard, "two") == [False]
+
+
+def test_notes_that_are_none_are_refused_before_a_batch_is_prepared(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    before = shard.dump()
+    with pytest.raises(ResponseError, match="POISON 2"):
+        claimant.prepare("a", one, two, told={one.id: [seen("one")], two.id: [seen("x" * 15_301)]})
+    assert shard.dump() == before
+
+
+def test_a_batch_is_prepared_without_the_notes_that_redis_refuses(redis_server: RedisServer) -> None:
+    async def story() -> None:
+        async with scene(redis_server) as now:
+            now.frontier.options = replace(now.frontier.options, slots=1)
+            slots = Slots(servers(REDIS_URL=redis_server.url), now.frontier, 0)
+            assert await slots.claim("me") == 0
+            held = await slots.look(0, "me")
+            assert held is not None
+            await slots.resolve(0, "me", held, ([], 0, True), "", "")
+            told = [[seen("x" * 15_301)], [seen("y" * 15_301), seen("y")]]
+            requests = [(now.lease.id, now.lease.token, "delivered", "", 0, one) for one in told]
+            answer = await slots.prepare(0, "me", "a", requests)
+            assert (answer.what, answer.ids) == ("ok", {now.lease.id})
+            await slots.close()
+
+    asyncio.run(story())

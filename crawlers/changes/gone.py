@@ -6,18 +6,20 @@ delivered and settled as any other. So it survives a killed worker, and counts i
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
+from crawlers.changes import notes
 from crawlers.changes.memory import Unanswered
-from crawlers.changes.notes import PASSES, Remembered, product_key
+from crawlers.changes.notes import Remembered, missed, product_key
 from crawlers.frontier.scripts import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from crawlers.changes.memory import ProductMemory
     from crawlers.frontier.control import Control
@@ -29,6 +31,8 @@ log = structlog.get_logger("seine.changes")
 
 _LEAST_SEEN = 0.5
 """Of a site's products: a crawl that saw fewer tells of a site in trouble, not of products that are gone."""
+_AT_ONCE = 500
+"""Products that are looked for elsewhere together."""
 _NODES = 50
 """That are looked at in one round trip."""
 
@@ -53,14 +57,14 @@ class _Tally:
 
 
 class GoneProducts:
-    """Those of the crawl that `frontier` works on, of `sites`; `request_of` makes a request, charged to a domain."""
+    """Those of a crawl of `sites`, each with its budgets; `request_of` makes a request that is charged to a domain."""
 
     def __init__(
         self,
         memory: ProductMemory,
         control: Control,
         frontier: Frontier,
-        sites: tuple[str, ...],
+        sites: Mapping[str, frozenset[str]],
         gone_after: int,
         request_of: Callable[[Missing, str], NewRequest],
     ):
@@ -82,7 +86,8 @@ class GoneProducts:
         if not await self._control.ask(self._went_to_its_end):
             return False
         try:
-            found = [missing for site in self._sites for missing in await self._of_site(site)]
+            sites = await self._read_whole()
+            found = [missing for site in sites for missing in await self._of_site(site)]
         except Unanswered:
             return True
         new = [missing for missing in found if (missing.site, missing.identity) not in self._told]
@@ -93,12 +98,32 @@ class GoneProducts:
         return bool(new)
 
     async def _went_to_its_end(self, crawls: Crawls) -> bool:
-        """Whether nothing is open, and the crawl not cancelled, no page limit reached and no domain given up."""
+        """Whether nothing is open, and the crawl not cancelled and no page limit reached."""
         described, totals = await crawls.describe(self._crawl), await crawls.totals(self._crawl)
-        is_whole = not totals.term("filtered:page limit") and not totals.term("dead:domain down")
-        if totals.open or not is_whole or totals.state != "running" or described.get("seeding") != "done":
+        if (
+            totals.open
+            or totals.term("filtered:page limit")
+            or totals.state != "running"
+            or described.get("seeding") != "done"
+        ):
             return False
         return (await crawls.totals(self._crawl)).versions == totals.versions
+
+    async def _read_whole(self) -> list[str]:
+        """The sites of which no page failed that may lead to products."""
+        keys, unread = self._memory.keys, set[str]()
+        for shard in range(keys.shards):
+            [found] = await self._memory.ask(shard, ("SMEMBERS", f"{keys.crawl(shard, self._crawl)}:unread"))
+            unread |= {name.decode() for name in found}
+        for site, budgets in self._sites.items():
+            if budgets & unread:
+                self._doubt(site, "pages that may lead to products could not be read", domains=sorted(budgets & unread))
+        return [site for site, budgets in self._sites.items() if not budgets & unread]
+
+    def _doubt(self, site: str, why: str, **about: object) -> None:
+        if site not in self._doubted:
+            self._doubted.add(site)
+            log.warning(f"crawl not counted: {why}", site=site, **about)
 
     async def _budget(self, shard: int) -> str:
         """What the requests of a shard are charged to: a domain of nobody's, without a delay."""
@@ -108,26 +133,26 @@ class GoneProducts:
         return name
 
     async def _of_site(self, site: str) -> list[Missing]:
-        tally, passes = _Tally(), await self._passes(site)
+        passes, untold = await self._passes(site)
+        if not untold:
+            return []
+        tally = _Tally()
         for shard, pass_ in passes.items():
             await self._look(shard, site, pass_, tally)
+        await self._drop_copies(tally, passes)
         if tally.seen < tally.products * _LEAST_SEEN:
-            if site not in self._doubted:
-                self._doubted.add(site)
-                log.warning(
-                    "crawl not counted: few of the site's products were seen",
-                    site=site, products=tally.products, seen=tally.seen,
-                )  # fmt: skip
+            self._doubt(site, "few of the site's products were seen", products=tally.products, seen=tally.seen)
             return []
-        missing = [one for one in tally.missing if not await self._is_seen_elsewhere(one, passes)]
+        missing = [one for one in tally.missing if one.shard in untold]
         if not {(one.site, one.identity) for one in missing} - self._told:
-            for shard in passes:
-                await self._memory.ask(shard, self._command("passed", shard, self._memory.topic.id, site))
+            for shard in untold:
+                topic = self._memory.topic
+                await self._memory.ask(shard, self._command("passed", shard, topic.id, site, topic.life))
         return missing
 
-    async def _passes(self, site: str) -> dict[int, int]:
-        """How many crawls of the site were complete before, by shard; none where this one is among them."""
-        found = {}
+    async def _passes(self, site: str) -> tuple[dict[int, int], set[int]]:
+        """How many crawls of the site were complete before this one, by shard; the shards that are to be told of it."""
+        found, untold = {}, set()
         for shard in range(self._memory.keys.shards):
             root, crawl = self._memory.keys.shard(shard), self._memory.keys.crawl(shard, self._crawl)
             passes, is_told = await self._memory.ask(
@@ -135,9 +160,10 @@ class GoneProducts:
                 ("HGET", f"{root}:memory:{self._memory.topic.id}:{site}", "passes"),
                 ("SISMEMBER", f"{crawl}:passed", site),
             )
+            found[shard] = int(passes or 0) - is_told
             if not is_told:
-                found[shard] = int(passes or 0)
-        return found
+                untold.add(shard)
+        return found, untold
 
     async def _look(self, shard: int, site: str, pass_: int, tally: _Tally) -> None:
         """Count what the nodes of the tree of products hold."""
@@ -156,12 +182,27 @@ class GoneProducts:
                     for _, remembered, identity in zip(rows[::3], rows[1::3], rows[2::3], strict=True)
                 ]
 
+    async def _drop_copies(self, tally: _Tally, passes: dict[int, int]) -> None:
+        """A site's domains may lie in several shards, and a product move: what was last seen of it stays."""
+        if len(passes) == 1:
+            return
+        missing, tally.missing = tally.missing, []
+        for first in range(0, len(missing), _AT_ONCE):
+            batch = missing[first : first + _AT_ONCE]
+            seen = await asyncio.gather(*(self._is_seen_elsewhere(one, passes) for one in batch))
+            for one, is_seen in zip(batch, seen, strict=True):
+                if is_seen:
+                    copy = notes.gone(self._memory.topic.id, one.site, one.identity, one.remembered)
+                    await self._memory.write(one.shard, copy)
+                    tally.products -= 1
+                else:
+                    tally.missing.append(one)
+
     async def _is_seen_elsewhere(self, missing: Missing, passes: dict[int, int]) -> bool:
-        """Whether another shard has seen it: a site's domains may lie in several, and a product move."""
         key = product_key(missing.identity)
         for shard, pass_ in passes.items():
             value = await self._memory.recall(shard, missing.site, key) if shard != missing.shard else None
-            if value and (pass_ - Remembered.read(value).seen_in) % PASSES < self._gone_after:
+            if value and missed(pass_, Remembered.read(value)) < self._gone_after:
                 return True
         return False
 

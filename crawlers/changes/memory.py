@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 import msgpack
 import structlog
 
-from crawlers.changes.topic import Topic
+from crawlers.changes.topic import Topic, name_of
 from crawlers.exceptions import SeineError
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.keys import Keys
+from crawlers.frontier.paging import escaped
 from crawlers.frontier.scripts import Command, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scrapy.crawler import Crawler
+
+    from crawlers.changes.notes import Note, Remembered
 
 log = structlog.get_logger("seine.changes")
 
@@ -43,6 +47,10 @@ class ProductMemory:
     def __init__(self, servers: Servers, keys: Keys, closing: Callable[[], bool] = lambda: False):
         self.keys = keys
         self.topic = Topic()
+        self.outdated = ""
+        """The id of a topic that gets records which are not compared with what is remembered of it."""
+        self.intervals: dict[str, float] = {}
+        """Seconds that may pass between two visits of a product, by site, as far as its last crawls tell."""
         self._shards = [_Shard(servers, keys.shard(number), closing) for number in range(keys.shards)]
 
     @classmethod
@@ -67,6 +75,43 @@ class ProductMemory:
     async def ask(self, shard: int, *commands: Command) -> list[Any]:
         """That shard's replies; the commands must bear to be sent twice. Raises Unanswered."""
         return await self._shards[shard].ask(*commands)
+
+    async def write(self, shard: int, *notes: Note) -> None:
+        """Write notes that come with no request's end. Raises Unanswered."""
+        root = self.keys.shard(shard)
+        await self.ask(shard, run("note", root, root, msgpack.packb(notes, use_bin_type=False)))
+
+    def seconds_left(self, site: str, remembered: Remembered) -> float:
+        """Until the product's record must be written again, as its next visit may be too late."""
+        return self.topic.seconds_left(remembered, time.time()) - self.intervals.get(site, 0.0)
+
+    async def topic_id(self, name: str) -> str:
+        """The id under which something is remembered of the topic of that name; '' where nothing is."""
+        [ids] = await self.ask(0, ("SMEMBERS", f"{self.keys.shard(0)}:topics"))
+        return next((id_.decode() for id_ in ids if name_of(id_.decode()) == name), "")
+
+    async def begin(self, topic: Topic) -> None:
+        """Remember products of `topic`, and no more of one that had its name before. Raises Unanswered."""
+        self.topic = topic
+        for number in range(self.keys.shards):
+            root = self.keys.shard(number)
+            [ids] = await self.ask(number, ("SMEMBERS", f"{root}:topics"))
+            for id_ in (id_.decode() for id_ in ids):
+                if id_ != topic.id and name_of(id_) == name_of(topic.id):
+                    await self._purge(number, id_)
+            await self.ask(number, ("SADD", f"{root}:topics", topic.id))
+
+    async def _purge(self, number: int, topic: str) -> None:
+        root = self.keys.shard(number)
+        for kind in ("products", "pages", "memory"):
+            pattern, cursor = escaped(f"{root}:{kind}:{topic}:") + b"*", b"0"
+            while True:
+                [[cursor, keys]] = await self.ask(number, ("SCAN", cursor, "MATCH", pattern, "COUNT", _MOST))
+                if keys:
+                    await self.ask(number, ("UNLINK", *keys))
+                if cursor == b"0":
+                    break
+        await self.ask(number, ("SREM", f"{root}:topics", topic))
 
     async def forget(self, site: str, product: bytes) -> int:
         """Forget a product and its pages in every shard; how many entries there were. Raises Unanswered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crawlers.changes.pages import never_skipped
 
@@ -18,7 +18,7 @@ LONGEST_KEY = 40
 """Bytes of an identity that is its own key. Redis keeps a hash compact while none of its fields is longer than 64."""
 _HEAD = struct.Struct(">HH")
 _HOURS = 1 << 16
-PASSES = 1 << 16
+_PASSES = 1 << 16
 """Passes over a site are counted modulo this."""
 
 
@@ -40,6 +40,12 @@ class Remembered(NamedTuple):
     def hours_since(self, now: float) -> int:
         """Hours since its last record, rounded up; `now` in seconds since the epoch."""
         return (hour_of(now) - self.hour) % _HOURS + 1
+
+
+def missed(pass_: int, remembered: Remembered) -> int:
+    """How many passes up to that one have not seen a product; 0 where a later one has. lua/missing.lua counts so."""
+    passes = (pass_ - remembered.seen_in) % _PASSES
+    return passes if passes < _PASSES // 2 else 0
 
 
 def hour_of(now: float) -> int:
@@ -65,9 +71,22 @@ def gone(topic: str, site: str, identity: str, remembered: bytes) -> Note:
     return ("gone", topic, site, product_key(identity), remembered)
 
 
+def forgotten(topic: str, site: str, identity: str) -> Note:
+    """A record of the product was written that was compared with nothing: the next crawl tells it as new."""
+    return ("forgotten", topic, site, product_key(identity))
+
+
 def vouched(topic: str, site: str, key: bytes) -> Note:
-    """A product's page could not be had, which says nothing of the product: it counts as seen."""
+    """Nothing new is known of a product: it counts as seen."""
     return ("vouched", topic, site, key)
+
+
+def without(told: Sequence[Note], item: Any) -> list[Note]:
+    """`told`, where the record of `item` is not produced after all: its product counts as seen."""
+    about = item.site, product_key(item.identity)
+    lost = [note for note in told if note[2:4] == about]
+    kept = [note for note in told if note not in lost and note[0] != "page"]
+    return kept + [("vouched", *note[1:4]) for note in lost if note[0] == "seen"]
 
 
 def page(topic: str, site: str, id_: bytes, value: bytes) -> Note:
@@ -76,7 +95,7 @@ def page(topic: str, site: str, id_: bytes, value: bytes) -> Note:
 
 
 def skipped(topic: str, site: str, id_: bytes, due: int, interval: int) -> Note:
-    """A page is as it was, and was not sent: its product counts as seen."""
+    """A page was not sent, as it is what it was, or could not be had: its product counts as seen."""
     return ("skipped", topic, site, id_, due, interval)
 
 

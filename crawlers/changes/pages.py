@@ -7,6 +7,7 @@ from email.utils import formatdate, mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from scrapy import Request
     from scrapy.http import Headers
 
 ALWAYS = 255
@@ -66,6 +67,12 @@ def validators(headers: Headers) -> tuple[int, bytes]:
     except (OverflowError, ValueError):
         modified = 0
     return modified if modified < 1 << 32 else 0, headers.get("ETag") or b""
+
+
+def without_conditions(request: Request) -> None:
+    """What was true of one visit is not stored for the next."""
+    for name in ("If-None-Match", "If-Modified-Since"):
+        request.headers.pop(name, None)
 
 
 def never_skipped(value: bytes) -> bytes:

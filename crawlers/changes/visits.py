@@ -62,28 +62,32 @@ class Visits:
         self._under_way[request] = visit
         if visit.page is None or visit.product is None or not visit.page.left or not site.changes.conditional:
             return {}
-        left = self._memory.topic.seconds_left(visit.product, time.time())
-        return visit.page.conditions() if left > site.interval else {}
+        return visit.page.conditions() if self._memory.seconds_left(site.name, visit.product) > 0 else {}
 
     def end(self, request: Request, record: RequestRecord, outcome: str) -> Sequence[Note]:
-        """What the settlement of a request writes down."""
+        """What the settlement of a request writes down: also of one that died what its other items have told."""
         visit = self._under_way.pop(request, None)
-        if outcome == "dead":
-            return self._vouch(visit, record.status) if visit is not None else ()
-        if outcome != "delivered":
+        if outcome in ("pending", "retried"):
             return ()
+        told = list(record.notes.values())
         if visit is None:
-            return record.notes
-        if record.status == 304:
+            return told
+        if outcome == "dead":
+            return [*self._vouch(visit, record.status), *told]
+        if outcome == "delivered" and record.status == 304:
             return self._skip(visit)
-        if record.headers is not None and [note[0] for note in record.notes] == ["seen"]:
-            return [*record.notes, self._read(visit, record.notes[0], record.headers)]
-        return record.notes
+        if outcome == "delivered" and record.headers is not None and [note[0] for note in told] == ["seen"]:
+            return [*told, self._read(visit, told[0], record.headers)]
+        return told
 
     def _vouch(self, visit: Visit, status: int) -> Sequence[Note]:
+        """A page that could not be had says nothing of its product, nor, unless it may be skipped, of its links."""
         if visit.page is None or status in _GONE:
             return ()
-        return [notes.vouched(self._memory.topic.id, visit.site.name, visit.page.product)]
+        topic, site, page = self._memory.topic.id, visit.site.name, visit.page
+        if page.left:
+            return [notes.skipped(topic, site, visit.id, page.due, page.interval)]
+        return [notes.vouched(topic, site, page.product)]
 
     def _skip(self, visit: Visit) -> Sequence[Note]:
         if visit.page is None or visit.product is None:
@@ -111,5 +115,5 @@ class Visits:
         if page is not None:
             interval = page.interval / 2 if has_changed else page.interval * 2
         interval = max(bounds.min_interval, min(bounds.max_interval, interval))
-        left = self._memory.topic.seconds_left(product, now) - site.interval
+        left = self._memory.seconds_left(site.name, product)
         return int(now + max(0.0, min(interval, left))), int(interval)

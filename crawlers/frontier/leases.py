@@ -68,8 +68,8 @@ class Lease:
     Frontier.hand_over."""
     unconfirmed: int = 0
     """Children whose write Redis has not confirmed."""
-    discovered: int = 0
-    """Children that were no duplicates."""
+    leads_on: bool = False
+    """A child was no duplicate; or may have been none when the request was worked on before."""
     children: list[Child] = field(default_factory=list)
     """Kept until the request is settled: a Redis that went back in time gets them again."""
 

@@ -304,8 +304,9 @@ class Session:
         if what == "began":
             return (what, lease.id, lease.token, round((monotonic() - operation[2]) * 1000))
         if what == "settle" and len(operation) > 6:
-            notes = as_told(operation[6], leads_on=bool(lease.discovered))
-            return (what, lease.id, lease.token, *operation[2:6], notes)
+            return (what, lease.id, lease.token, *operation[2:6], as_told(operation[6], leads_on=lease.leads_on))
+        if what == "release":
+            return (what, lease.id, lease.token, operation[2], int(lease.leads_on))
         return (what, lease.id, lease.token, *operation[2:])
 
     def _settled(self, reply: Any) -> None:
@@ -370,7 +371,7 @@ class Session:
             self._frontier.counted(added, duplicates, over)
             for child, is_new in zip(self._enqueuing, news, strict=True):
                 if child.parent is not None and is_new == "1":
-                    child.parent.discovered += 1
+                    child.parent.leads_on = True
         for child in self._enqueuing:
             self._frontier.confirmed(child)
         self._enqueuing = []
@@ -417,10 +418,11 @@ class Session:
         self.state = state.decode()
         now = monotonic()
         self._look_at = now + _LOOK
-        for id_, wait, delay, attempts, domain, data, age, revived in rows:
+        for id_, wait, delay, attempts, domain, data, age, revived, has_led in rows:
             start_at = now + wait / 1000
             lease = Lease(id_, token, self.number, domain.decode(), start_at, delay / 1000, attempts, data, revived)
             lease.known_at = now - age / 1000
+            lease.leads_on = bool(has_led or revived)
             self._plans.add(lease)
             self._frontier.add(lease)
         if rows:

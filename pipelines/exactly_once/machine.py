@@ -64,7 +64,7 @@ class Ended:
 
     def notes_as_told(self) -> list[Note]:
         """The notes, now that Redis has told which of its links were new."""
-        return as_told(self.notes, leads_on=bool(self.lease.discovered))
+        return as_told(self.notes, leads_on=self.lease.leads_on)
 
 
 @dataclass(eq=False, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from crawlers import metrics
+from crawlers.changes.notes import without
 from crawlers.exceptions import RejectedRecord
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
@@ -228,7 +229,9 @@ class ShardQueue:
         if self._audit is not None and self._audit.is_event(refused):
             self._audit.give_up(refused, why)
             return
-        one.outcome, one.reason, one.notes = "dead", "item", ()
+        one.outcome, one.reason = "dead", "item"
+        if refused.topic == self._products:
+            one.notes = without(one.notes, refused.item)
         if refused.topic == self._dead_letters_topic or self._letters is None:
             log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
             one.reason, one.letters = "dead letter refused", 0

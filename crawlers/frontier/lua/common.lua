@@ -32,6 +32,8 @@
 -- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
 -- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
+-- C:led                set    ids of requests that were given back after new links of their pages had been taken
+-- C:unread             set    budgets of which a page could not be read: what it leads to may not have been seen
 -- C:admitted           hash   group -> requests taken, where a page limit applies
 -- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then
 -- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
@@ -203,8 +205,10 @@ local function to_queue(crawl, name, score, id, request)
   call('ZADD', crawl .. ':ready', 'NX', next_start(domain(name)), name)
 end
 
--- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox.
-local function bury(crawl, id, name, score, request, reasons, reason, letters)
+-- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox. is_read: what
+-- its page leads to is known all the same.
+local function bury(crawl, id, name, score, request, reasons, reason, letters, is_read)
+  if not is_read then call('SADD', crawl .. ':unread', name) end
   local death = tonumber(call('HGET', crawl .. ':revived', id) or 0) + 1
   call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}, ''}))
   if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
@@ -269,16 +273,24 @@ local function as_committed(crawl, id, outcome, reason, letters)
   return unpack(cmsgpack.unpack(packed), 1, 3)
 end
 
--- A request that was leased gets its outcome.
-local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters)
+local take_notes -- of products: see products.lua
+
+-- Ends of a request whose page was read, or is not there; and one of a page that was not.
+local READ = {item = true, ['dead letter refused'] = true, ['http 404'] = true, ['http 410'] = true}
+local UNREAD = 'not a sitemap'
+
+-- A request that was leased gets its outcome, and what it tells of products is written; `notes` may be nil.
+local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters, notes)
+  local is_skipped = notes and take_notes(notes)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
   if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
   if has_repeats[crawl] then outcome, reason, letters = as_committed(crawl, id, outcome, reason, letters) end
   if outcome == 'dead' then
     tries[#tries + 1] = reason
-    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters)
+    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters, is_skipped or READ[reason])
   end
+  if reason == UNREAD then call('SADD', crawl .. ':unread', row[DOMAIN]) end
   age(crawl, row[SCORE], -1)
   tally(crawl, outcome, 1)
   if reason ~= '' and (outcome == 'filtered' or outcome == 'delivered') then tally(crawl, outcome .. ':' .. reason, 1) end
@@ -307,8 +319,6 @@ local function are_synced(names)
   return true
 end
 
-local take_notes -- of products: see products.lua
-
 -- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters, notes}.
 local function end_batch(crawl, batch, kept)
   local has_tries = call('EXISTS', crawl .. ':tries') == 1
@@ -317,8 +327,7 @@ local function end_batch(crawl, batch, kept)
     local packed = call('HGET', crawl .. ':leases', id)
     if packed then
       call('HDEL', crawl .. ':leases', id)
-      if notes then take_notes(notes) end
-      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters)
+      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters, notes)
     end
   end
   if #batch > 0 and call('EXISTS', crawl .. ':meta') == 1 then tally(crawl, 'version', 1) end

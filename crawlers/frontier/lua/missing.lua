@@ -15,6 +15,7 @@ for i = 1, #fields, 2 do
   local product, remembered = fields[i], fields[i + 1]
   if string.byte(product) ~= 1 then
     local missed = (pass - struct.unpack('>I2', remembered)) % 65536
+    if missed >= 32768 then missed = 0 end -- another crawl has seen it since
     products = products + 1
     if missed == 0 then seen = seen + 1 end
     if missed >= enough then

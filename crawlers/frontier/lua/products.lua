@@ -5,6 +5,7 @@
 --                                   fingerprints of its fields (2 bytes each); of a long identity, its text too
 -- S:pages:<scope>:<node>     hash   request's id -> what crawlers/changes/pages.py says of a page that shows a product
 -- S:products:<scope>:split   bitmap nodes of that tree that were split, as those of C:seen; S:pages:<scope>:split too
+-- S:topics                   set    topics, with their ids, of which something is remembered: at most one of each name
 -- S:memory:<scope>           hash   passes: how many crawls of the site were complete and saw it
 --
 -- A product is its identity, or where that is long, byte 0 and 9 bytes of a digest; the parts of its text then lie beside it, as
@@ -37,6 +38,11 @@ local function node_of(root, field)
   return root .. string.format(':%d', node), node, depth
 end
 
+-- A key is there for `life` seconds more, 0 is without end.
+local function live(key, life)
+  if life > 0 then call('EXPIRE', key, life) else call('PERSIST', key) end
+end
+
 local function is_forgotten(root, value)
   return string.find(root, ':pages:', 1, true) and struct.unpack(PAGE, value) + PAGE_LIFE < clock[1] + 0
 end
@@ -57,7 +63,7 @@ local function split_node(root, key, node, depth, life)
     if #side > 0 then
       local child = root .. string.format(':%d', at)
       call('HSET', child, unpack(side))
-      if life > 0 then call('EXPIRE', child, life) end
+      live(child, life)
     end
   end
   call('SETBIT', root .. ':split', node, 1)
@@ -68,10 +74,8 @@ local function keep(root, field, value, life, more)
   local key, node, depth = node_of(root, field)
   local is_new = call('HSET', key, field, value) == 1
   if is_new and more and #more > 0 then call('HSET', key, unpack(more)) end
-  if life > 0 then
-    call('EXPIRE', key, life)
-    call('EXPIRE', root .. ':split', life)
-  end
+  live(key, life)
+  live(root .. ':split', life)
   if is_new and depth < DEEPEST_NODE and call('HLEN', key) > MOST_OF_A_NODE then
     split_node(root, key, node, depth, life)
   end
@@ -129,7 +133,7 @@ function note.seen(scope, product, fingerprints, text, life)
     parts[#parts + 1] = string.sub(text, number * PART_OF_TEXT + 1, (number + 1) * PART_OF_TEXT)
   end
   keep(products_of(scope), product, pass_of(scope) .. fingerprints, life, parts)
-  if life > 0 then call('EXPIRE', S .. ':memory:' .. scope, life) end
+  live(S .. ':memory:' .. scope, life)
 end
 
 -- A product is gone, unless somebody has seen it since it was `remembered` so.
@@ -137,7 +141,10 @@ function note.gone(scope, product, remembered)
   if call('HGET', node_of(products_of(scope), product), product) == remembered then drop_product(scope, product) end
 end
 
--- Its page could not be had, which says nothing of the product.
+-- A record of a product was written without being compared.
+note.forgotten = drop_product
+
+-- A product counts as seen, though nothing new is known of it.
 note.vouched = touch
 
 -- A page was read.
@@ -145,7 +152,7 @@ function note.page(scope, id, page)
   keep(pages_of(scope), id, page, PAGE_LIFE)
 end
 
--- A page is as it was, and was not sent.
+-- A page is as it was, and was not sent; or it could not be had, and may be skipped once more.
 function note.skipped(scope, id, due, interval)
   local key = node_of(pages_of(scope), id)
   local page = call('HGET', key, id)
@@ -153,15 +160,52 @@ function note.skipped(scope, id, due, interval)
 end
 
 -- What a settled request has told of products: {what, topic, site, product or id, arguments…} each. Called where its
--- outcome is written, by whoever holds its lease.
+-- outcome is written, by whoever holds its lease. Returns whether they say that its page was skipped.
 function take_notes(notes)
-  for _, one in ipairs(notes) do note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4)) end
+  local is_skipped = false
+  for _, one in ipairs(notes) do
+    note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4))
+    is_skipped = is_skipped or one[1] == 'skipped'
+  end
+  return is_skipped
 end
 
+local MOST_TEXT = 255 * PART_OF_TEXT -- bytes: a part's number is a byte
+
+local function is_text(value, most, least)
+  return type(value) == 'string' and #value <= most and #value >= (least or 0)
+end
+
+local function is_whole(value)
+  return type(value) == 'number' and value >= 0 and value < 2 ^ 32 and value % 1 == 0
+end
+
+local good = {}
+
+function good.seen(product, fingerprints, text, life)
+  return is_text(product, 64, 1) and is_text(fingerprints, 62, 2) and is_text(text, MOST_TEXT) and is_whole(life)
+end
+
+function good.gone(product, remembered) return is_text(product, 64, 1) and is_text(remembered, 64) end
+
+function good.vouched(product) return is_text(product, 64, 1) end
+
+good.forgotten = good.vouched
+
+function good.page(id, page)
+  return is_text(id, 8, 8) and is_text(page, 64, 10) and string.byte(page, 10) <= #page - 10
+end
+
+function good.skipped(id, due, interval) return is_text(id, 8, 8) and is_whole(due) and is_whole(interval) end
+
+-- Whether take_notes can take all of these.
 local function are_notes(notes)
   if type(notes) ~= 'table' then return false end
   for _, one in ipairs(notes) do
-    if type(one) ~= 'table' or not note[one[1]] or type(one[4]) ~= 'string' then return false end
+    local is_good = type(one) == 'table' and good[one[1]]
+    if not is_good or not is_text(one[2], 1000) or not is_text(one[3], 1000) or not is_good(unpack(one, 4)) then
+      return false
+    end
   end
   return true
 end

@@ -10,7 +10,8 @@
 --                                                                 letters: those of a dead one that Kafka has; notes of
 --                                                                 products, where there are any: see products.lua
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
---   {'release', id, token, started?}                              back to its place, as if it had not been leased
+--   {'release', id, token, started?, 1 where links of its page were new}
+--                                                                 back to its place, as if it had not been leased
 --   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
 --   settings: {default delay (ms), failures that open a circuit, cool-down (ms), longest cool-down (ms),
 --     openings until a crawl gives a domain up, seconds that outcomes are kept}
@@ -106,8 +107,7 @@ end
 
 function act.settle(id, row, started, outcome, reason, letters, notes)
   let_go(id, row, started)
-  if notes then take_notes(notes) end
-  conclude(C, id, row, outcome, reason, has_tries, kept, letters)
+  conclude(C, id, row, outcome, reason, has_tries, kept, letters, notes)
 end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)
@@ -128,8 +128,9 @@ function act.retry(id, row, started, after, reason, most_attempts, request)
   tally(C, 'retried', 1)
 end
 
-function act.release(id, row, started)
+function act.release(id, row, started, has_led)
   let_go(id, row, started)
+  if has_led == 1 then call('SADD', C .. ':led', id) end
   to_queue(C, row[DOMAIN], row[SCORE], id, row[REQUEST])
   tally(C, 'pending', 1)
 end

@@ -15,6 +15,9 @@ if known[1] ~= claim then return cmsgpack.pack({'lost', {}, {}}) end
 if call('HGET', S .. ':synced', slot) ~= run_id() then return cmsgpack.pack({'resync', {}, {}}) end
 if not are_synced(slots) then return cmsgpack.pack({'wait', {}, {}}) end
 if known[2] and known[2] ~= token then return cmsgpack.pack({'busy', {}, {}}) end
+for i, request in ipairs(requests) do
+  if request[6] and not are_notes(request[6]) then return redis.error_reply('POISON ' .. i) end
+end
 even_when_full()
 
 local ids, batch, repeated, rows = {}, {}, {}, {}

@@ -93,7 +93,7 @@ def test_a_letter_that_is_too_large_for_kafka_is_claimed(
     assert (item["name"], len(item["description"])) == ("large", 1_100_000)
 
     shown = letters.seine.run("dlq", "show", letter.headers["letter_id"])
-    assert f"scrapyclaimsget{letter.value['uri']}" in "".join(shown.out.split())
+    assert f"scrapyclaimsget{letter.value['sha256']}" in "".join(shown.out.split())
     replayed = letters.seine.run("dlq", "replay")
     assert "1 dead again" in replayed.out, replayed.err
     [again] = [one for one in letters.read() if one.headers["replays"] == "1"]

@@ -119,7 +119,7 @@ class ProductMemory:
         for number in range(self.keys.shards):
             root, nodes = self.keys.shard(number), [1]
             for node in nodes:  # which grow
-                command = run("forget", root, root, self.topic.id, site, product, node)
+                command = run("forget_product", root, root, self.topic.id, site, product, node)
                 [[was_split, here]] = await self.ask(number, command)
                 removed += here
                 nodes += [2 * node, 2 * node + 1] if was_split else []

@@ -32,7 +32,7 @@ DELIVERED, DEAD_AGAIN, DROPPED, NO_ITEM = (
     "delivered",
     "dead again",
     "dropped",
-    "cannot be replayed: not in the letter as it was",
+    "cannot be replayed: not in the letter as it was, or claimed and CLAIM_CHECK_URL is not set",
 )
 """What becomes of an item."""
 _RESULTS = {"acknowledged": DELIVERED, "dead": DEAD_AGAIN, "dropped": DROPPED}

@@ -27,7 +27,7 @@ SENT_BACK, ELSEWHERE, NOT_DEAD, STILL_OPEN, NO_PAYLOAD, NO_REDIS = (
     "sent to another crawl",
     "sent back before",
     "left alone: the request is not settled yet",
-    "cannot be sent back: not in the letter as it was",
+    "cannot be sent back: not in the letter as it was, or claimed and CLAIM_CHECK_URL is not set",
     "cannot be sent back: REDIS_URL is not set",
 )
 """What becomes of a request."""

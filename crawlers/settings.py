@@ -65,11 +65,31 @@ USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "t
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
+    "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
+    "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+    "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
 DOWNLOAD_TIMEOUT = env("DOWNLOAD_TIMEOUT", float, 30.0, "seconds for one download")
 DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a response, decompressed, at most")
+HEADERS_MAXSIZE = env("HEADERS_MAXSIZE", int, 256 * 1024, "bytes of a response's headers at most")
+DECOMPRESSION_RATIO = env("DECOMPRESSION_RATIO", int, 200, "times its size that a body over 1 MiB may decompress to")
+REDIRECT_MAX_TIMES = env("REDIRECT_MAX_TIMES", int, 10, "redirects in a row that are followed")
+CONTENT_TYPES = env(
+    "CONTENT_TYPES",
+    list,
+    ["text/*", "*/*+xml", "application/xml", "*/*json", "application/*gzip", "application/octet-stream"],
+    "types of content whose body is downloaded; what has no type is, too",
+)
+ALLOWED_PRIVATE_NETWORKS = env(
+    "ALLOWED_PRIVATE_NETWORKS", list, [], "networks that may be asked though they are not public, as 10.0.0.0/8"
+)
+DOWNLOAD_HANDLERS = {
+    "http": "crawlers.fetching.dialling.GuardedHTTPHandler",
+    "https": "crawlers.fetching.dialling.GuardedHTTPHandler",
+    **(_NO_OTHERS := dict.fromkeys(("data", "file", "ftp", "s3"))),  # a page must not lead into our files
+}
 DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
 RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
 COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
@@ -184,6 +204,7 @@ FRONTIER_SETTINGS = {
     "DOWNLOAD_HANDLERS": {
         "http": "crawlers.frontier.sending.DepartingHTTPHandler",
         "https": "crawlers.frontier.sending.DepartingHTTPHandler",
+        **_NO_OTHERS,
     },
     "RETRY_ENABLED": False,  # the frontier's retries are durable
     "EXACTLY_ONCE": "pipelines.exactly_once.delivery.ExactlyOnce",  # where KAFKA_DELIVERY says so

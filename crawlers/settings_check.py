@@ -13,6 +13,8 @@ from w3lib.url import file_uri_to_path
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
+from crawlers.fetching.addresses import AddressRules
+from crawlers.fetching.content_types import ContentTypes
 from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
@@ -21,6 +23,8 @@ _POSITIVE = {
     "CONCURRENT_REQUESTS",
     "CONCURRENT_REQUESTS_PER_DOMAIN",
     "DOWNLOAD_TIMEOUT",
+    "HEADERS_MAXSIZE",
+    "DECOMPRESSION_RATIO",
     "KAFKA_PARTITIONS",
     "KAFKA_REPLICATION_FACTOR",
     "KAFKA_DELIVERY_TIMEOUT",
@@ -59,6 +63,8 @@ def check_settings(settings: Any) -> None:
         if value := settings.get(name):
             _check_text(name, str(value))
     _check_claims(settings)
+    AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
+    ContentTypes(settings.getlist("CONTENT_TYPES"))
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
 

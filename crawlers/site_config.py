@@ -13,6 +13,7 @@ import msgspec
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
+from crawlers.fetching.addresses import AddressRules
 from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expected_actions
 
 Identity = Literal["gtin", "sku", "url"]
@@ -67,6 +68,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     product: UrlRules = UrlRules()
     follow: UrlRules = UrlRules()
     limits: Limits = Limits()
+    private_networks: tuple[str, ...] = ()
+    """Networks, not public ones, that the site's domains may be in."""
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -205,6 +208,7 @@ def _check(site: Site, source: _Source) -> None:
         raise source.error("name", f"name is {site.name!r}, expected the file's stem {source.path.stem!r}")
     _check_domains(site, source)
     _check_addresses(site, source)
+    _check_networks(site, source)
     if not 0 <= site.interval < _INT_LIMIT:
         raise source.error("interval", f"interval = {site.interval}: expected a number of at least 0")
     if site.locale is not None and not _LOCALE.fullmatch(site.locale):
@@ -238,6 +242,14 @@ def _check_addresses(site: Site, source: _Source) -> None:
             if not site.owns(url):
                 message = f"{key}: {url}: its domain {domain_of(url)} is not in domains, expected one that is"
                 raise source.error(key, message, url)
+
+
+def _check_networks(site: Site, source: _Source) -> None:
+    for network in site.private_networks:
+        try:
+            AddressRules([network], "private_networks")
+        except UserError as error:
+            raise source.error("private_networks", str(error), network) from None
 
 
 def _check_pattern(key: str, pattern: str, source: _Source) -> None:

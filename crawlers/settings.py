@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from scrapy.settings.default_settings import RETRY_EXCEPTIONS as _RETRY_EXCEPTIONS
+
 SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
@@ -59,6 +61,16 @@ DOWNLOAD_DELAY = env("DOWNLOAD_DELAY", float, 0.25, "seconds between two request
 CONCURRENT_REQUESTS_PER_DOMAIN = env("CONCURRENT_REQUESTS_PER_DOMAIN", int, 4, "requests at once to a domain")
 CONCURRENT_REQUESTS = env("CONCURRENT_REQUESTS", int, 32, "requests at once in a worker")
 ROBOTSTXT_OBEY = env("ROBOTSTXT_OBEY", bool, True, "whether robots.txt is obeyed")
+ROBOTSTXT_USER_AGENT = env("ROBOTSTXT_USER_AGENT", str, None, "who robots.txt is asked about; unset: USER_AGENT")
+ROBOTSTXT_TTL = env("ROBOTSTXT_TTL", float, 86_400.0, "seconds until a robots.txt is fetched anew")
+ROBOTSTXT_STALE = env("ROBOTSTXT_STALE", float, 2_592_000.0, "seconds that a copy is used while it is unreachable")
+ROBOTS_DIRECTIVES = env(
+    "ROBOTS_DIRECTIVES",
+    list,
+    ["noindex", "nofollow"],
+    "what is kept to of X-Robots-Tag and meta robots; empty: nothing",
+    may_be_empty=True,
+)
 USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
 
 # --- Fetching ------------------------------------------------------------------------------------------------------
@@ -66,6 +78,8 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
     "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
+    "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+    "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
@@ -91,9 +105,13 @@ DOWNLOAD_HANDLERS = {
     **(_NO_OTHERS := dict.fromkeys(("data", "file", "ftp", "s3"))),  # a page must not lead into our files
 }
 DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
+RETRY_EXCEPTIONS = [*_RETRY_EXCEPTIONS, "crawlers.refusals.Postponed"]
 RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
 COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
-SPIDER_MIDDLEWARES = {"middlewares.accounting.AccountingMiddleware": 1000}  # next to the spider: it sees all it yields
+SPIDER_MIDDLEWARES = {
+    "middlewares.robots_directives.RobotsDirectivesMiddleware": 950,
+    "middlewares.accounting.AccountingMiddleware": 1000,  # next to the spider: it sees all it yields
+}
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Extraction to Kafka -------------------------------------------------------------------------------------------

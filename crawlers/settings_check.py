@@ -15,6 +15,7 @@ from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
+from crawlers.robots.directives import DIRECTIVES
 from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
@@ -65,6 +66,9 @@ def check_settings(settings: Any) -> None:
     _check_claims(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))
+    for directive in settings.getlist("ROBOTS_DIRECTIVES"):
+        if directive not in DIRECTIVES:
+            raise UserError(f"ROBOTS_DIRECTIVES: {directive}: expected {' or '.join(DIRECTIVES)}, comma separated")
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
 

@@ -18,6 +18,7 @@ from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expec
 
 Identity = Literal["gtin", "sku", "url"]
 IDENTITIES = get_args(Identity)
+Directive = Literal["noindex", "nofollow"]
 _INT_LIMIT = 2**31
 
 
@@ -49,6 +50,15 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Whether the site's domains share one delay and one concurrency."""
 
 
+class RobotsRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What of the site's wishes for robots is kept to."""
+
+    obey: bool = True
+    """robots.txt, as far as ROBOTSTXT_OBEY asks for it."""
+    directives: tuple[Directive, ...] | None = None
+    """Of its pages and headers; None is the fleet's ROBOTS_DIRECTIVES."""
+
+
 class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A site as its TOML describes it."""
 
@@ -70,6 +80,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     limits: Limits = Limits()
     private_networks: tuple[str, ...] = ()
     """Networks, not public ones, that the site's domains may be in."""
+    robots: RobotsRules = RobotsRules()
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -169,6 +180,7 @@ _TABLES = {
     "product": UrlRules,
     "follow": UrlRules,
     "limits": Limits,
+    "robots": RobotsRules,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
@@ -200,6 +212,8 @@ def _explained(source: _Source, message: str) -> SiteError:
 def _choices(place: str) -> str:
     """What a key may say, as a text."""
     _, _, rest = place.partition("masking.")
+    if place.startswith("robots"):
+        return ", ".join(get_args(Directive))
     return expected_actions(*rest.partition(".")[::2]) if rest else ", ".join(IDENTITIES)
 
 

@@ -13,14 +13,13 @@ from crawlers.fetching.content_types import ContentTypes
 from crawlers.fetching.dialling import PRIVATE_ADDRESS
 from crawlers.fetching.policy import AddressPolicy
 from crawlers.refusals import Refused
+from crawlers.robots.fetching import ROBOTS_TXT
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Headers, Response
 
-ANY_CONTENT = "any_content_type"
-"""The meta key of a request whose answer may be of any type."""
 CONTENT_TYPE = "content type"
 STOPPED = "download_stopped"
 """Scrapy's flag of a response without its body."""
@@ -54,7 +53,7 @@ class GuardMiddleware:
 
     def headers_received(self, headers: Headers, request: Request) -> None:
         """Stop the download of what is not worth it."""
-        if ANY_CONTENT not in request.meta and not self._types.takes(headers.get("Content-Type") or b""):
+        if ROBOTS_TXT not in request.meta and not self._types.takes(headers.get("Content-Type") or b""):
             raise StopDownload(fail=False)
 
     def process_response(self, request: Request, response: Response) -> Response:

@@ -82,6 +82,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
+    "middlewares.ban.BanMiddleware": 560,  # sees what came decompressed, and before Scrapy's RetryMiddleware (550) does
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
@@ -99,6 +100,9 @@ CONTENT_TYPES = env(
 ALLOWED_PRIVATE_NETWORKS = env(
     "ALLOWED_PRIVATE_NETWORKS", list, [], "networks that may be asked though they are not public, as 10.0.0.0/8"
 )
+BAN_STATUSES = env("BAN_STATUSES", list, ["430", "999"], "statuses that mean a ban by themselves", may_be_empty=True)
+CAPTCHA_SOLVER = env("CAPTCHA_SOLVER", str, None, "path of the operator's class that answers CAPTCHAs")
+CAPTCHA_SOLVER_TIMEOUT = env("CAPTCHA_SOLVER_TIMEOUT", float, 120.0, "seconds that it has for one")
 DOWNLOAD_HANDLERS = {
     "http": "crawlers.fetching.dialling.GuardedHTTPHandler",
     "https": "crawlers.fetching.dialling.GuardedHTTPHandler",

@@ -26,6 +26,7 @@ _POSITIVE = {
     "DOWNLOAD_TIMEOUT",
     "HEADERS_MAXSIZE",
     "DECOMPRESSION_RATIO",
+    "CAPTCHA_SOLVER_TIMEOUT",
     "KAFKA_PARTITIONS",
     "KAFKA_REPLICATION_FACTOR",
     "KAFKA_DELIVERY_TIMEOUT",
@@ -66,6 +67,9 @@ def check_settings(settings: Any) -> None:
     _check_claims(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))
+    for status in settings.getlist("BAN_STATUSES"):
+        if not (str(status).isascii() and str(status).isdigit() and 100 <= int(status) <= 999):
+            raise UserError(f"BAN_STATUSES: {status}: expected HTTP statuses, comma separated")
     for directive in settings.getlist("ROBOTS_DIRECTIVES"):
         if directive not in DIRECTIVES:
             raise UserError(f"ROBOTS_DIRECTIVES: {directive}: expected {' or '.join(DIRECTIVES)}, comma separated")

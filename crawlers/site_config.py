@@ -59,6 +59,20 @@ class RobotsRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Of its pages and headers; None is the fleet's ROBOTS_DIRECTIVES."""
 
 
+class BanRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What is a wall at this site, beside what is one everywhere (crawlers/bans/signatures.py)."""
+
+    detect: bool = True
+    """Whether walls are looked for at all."""
+    statuses: tuple[int, ...] = ()
+    titles: tuple[str, ...] = ()
+    """Regular expressions that are searched in a page's title."""
+    texts: tuple[str, ...] = ()
+    """What only a wall's HTML has."""
+    products_have: str | None = None
+    """A regular expression: a page whose URL `product.allow` names, without it, is no product's but a wall."""
+
+
 class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A site as its TOML describes it."""
 
@@ -81,6 +95,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     private_networks: tuple[str, ...] = ()
     """Networks, not public ones, that the site's domains may be in."""
     robots: RobotsRules = RobotsRules()
+    bans: BanRules = BanRules()
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -181,6 +196,7 @@ _TABLES = {
     "follow": UrlRules,
     "limits": Limits,
     "robots": RobotsRules,
+    "bans": BanRules,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
@@ -237,6 +253,7 @@ def _check(site: Site, source: _Source) -> None:
         for key in ("allow", "deny"):
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
+    _check_bans(site, source)
 
 
 def _check_domains(site: Site, source: _Source) -> None:
@@ -256,6 +273,18 @@ def _check_addresses(site: Site, source: _Source) -> None:
             if not site.owns(url):
                 message = f"{key}: {url}: its domain {domain_of(url)} is not in domains, expected one that is"
                 raise source.error(key, message, url)
+
+
+def _check_bans(site: Site, source: _Source) -> None:
+    for status in site.bans.statuses:
+        if not 100 <= status <= 999:
+            raise source.error("bans.statuses", f"bans.statuses: {status}: expected HTTP statuses, as 403")
+    for pattern in site.bans.titles:
+        _check_pattern("bans.titles", pattern, source)
+    if site.bans.products_have is not None:
+        _check_pattern("bans.products_have", site.bans.products_have, source)
+        if not site.product.allow:
+            raise source.error("bans.products_have", "bans.products_have: expected product.allow beside it")
 
 
 def _check_networks(site: Site, source: _Source) -> None:

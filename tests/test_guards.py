@@ -160,7 +160,7 @@ HOSTILE: dict[str, tuple[Answer, tuple[str, str]]] = {
     "/gzip": (encoded("gzip", lambda: zeros(64)), ("dead", "decompression ratio")),
     "/brotli": (encoded("br", lambda: [brotli.compress(bytes(64 * MIB), quality=5)]), ("dead", "decompression ratio")),
     "/gzip-in-gzip": (
-        encoded("gzip, gzip", lambda: [gzip.compress(b"".join(zeros(256)))]),
+        encoded("gzip, gzip", lambda: [gzip.compress(b"".join(zeros(16)))]),
         ("dead", "decompression ratio"),
     ),
     "/layers": (encoded("gzip, gzip, gzip, gzip", lambda: [b"x"]), ("dead", "decompression ratio")),

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.ban")
 
+_TRIES = "captcha_tries"
+"""The meta key of how often a solver has sent a request in this one's place."""
+
 
 class BanMiddleware:
     """Works on decompressed answers, after redirects. A wall ends the attempt: the frontier tries the request again,
@@ -42,6 +45,7 @@ class BanMiddleware:
         self._solver = solver
         self._patience = settings.getfloat("CAPTCHA_SOLVER_TIMEOUT")
         self._statuses = frozenset(int(status) for status in settings.getlist("BAN_STATUSES"))
+        self._most_tries = settings.getint("RETRY_TIMES")
         self._is_durable = settings.getbool("FRONTIER_ENABLED")
         self._own: dict[str, SiteWalls] = {}
 
@@ -84,7 +88,8 @@ class BanMiddleware:
         raise Banned(wall.kind, f"{wall.vendor or 'a wall'}: {wall.sign}", response)
 
     async def _solve(self, request: Request, response: Response) -> Response | Request | None:
-        if self._solver is None:
+        tries = request.meta.get(_TRIES, 0)
+        if self._solver is None or tries > self._most_tries:
             return None
         try:
             solved = await asyncio.wait_for(self._solver.solve(request, response), self._patience)
@@ -94,5 +99,7 @@ class BanMiddleware:
         except Exception:
             log.exception("CAPTCHA solver failed", url=request.url)
             return None
-        is_solved = isinstance(solved, Request) or (isinstance(solved, Response) and not self._find(request, solved))
-        return solved if is_solved else None
+        if isinstance(solved, Request):
+            solved.meta[_TRIES] = tries + 1
+            return solved
+        return solved if isinstance(solved, Response) and self._find(request, solved) is None else None

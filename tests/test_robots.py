@@ -223,7 +223,6 @@ def page(head: str = "", *tags: str) -> HtmlResponse:
         (page('<meta name="robots" content="noindex, nofollow">'), {"noindex", "nofollow"}),
         (page("<META CONTENT='NoIndex' NAME=ROBOTS>"), {"noindex"}),
         (page('<meta name="robots" content="none">'), {"noindex", "nofollow"}),
-        (page('<meta name="seine" content="nofollow">'), {"nofollow"}),
         (page('<meta name="googlebot" content="noindex">'), set()),
         (page('<meta name="robots" content="all"><meta name="description" content="noindex">'), set()),
         (page("", "noindex"), {"noindex"}),

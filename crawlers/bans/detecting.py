@@ -21,6 +21,9 @@ _TITLE_WITHIN = 16_384
 _LONGEST_TITLE = 160
 _PAGES = tuple((one.text.encode(), one) for one in PAGES)
 _ERRORS = tuple((one.text.encode(), one) for one in ERRORS)
+_HEADERS: dict[bytes, list[Signature]] = {}
+for _one in HEADERS:
+    _HEADERS.setdefault(_one.header.title().encode(), []).append(_one)
 _PRODUCT = (b"itemprop=", b"application/ld+json", b"og:type")
 
 
@@ -43,14 +46,21 @@ def find_wall(
         return wall
     if status in statuses:
         return Wall(BAN, "", f"http {status}")
-    for one in HEADERS:
-        value = headers.get(one.header)
-        if value is not None and one.text in value.decode("latin-1").lower():
-            return Wall(one.kind, one.vendor, one.header)
+    if not _HEADERS.keys().isdisjoint(headers) and (wall := _of_headers(headers)):
+        return wall
     if not body or (status < 400 and not 200 <= status < 300):
         return None
     wall = _of_page(status, body[:_MOST] if status >= 400 else body)
     return wall._replace(kind=SOFT_BAN) if wall is not None and wall.kind == BAN and status < 400 else wall
+
+
+def _of_headers(headers: Headers) -> Wall | None:
+    for name, signatures in _HEADERS.items():
+        value = (headers.get(name) or b"").decode("latin-1").lower()
+        for one in signatures if name in headers else ():
+            if one.text in value:
+                return Wall(one.kind, one.vendor, one.header)
+    return None
 
 
 def _of_page(status: int, body: bytes) -> Wall | None:

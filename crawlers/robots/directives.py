@@ -1,4 +1,4 @@
-"""What a page asks of robots: X-Robots-Tag headers and meta elements named robots, or after our own agent."""
+"""What a page asks of robots: X-Robots-Tag headers, for all or for our agent, and meta elements named robots."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ NOINDEX, NOFOLLOW = "noindex", "nofollow"
 DIRECTIVES = (NOINDEX, NOFOLLOW)
 _NONE = "none"
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
-_HEAD = 65_536
-"""Bytes of a page in which its head ends."""
+_HEAD = 32_768
+"""Bytes of a page in which such an element stands."""
+_SPELLINGS = (b"obots", b"ROBOTS")
 _META = re.compile(rb"<meta\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(name|content)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")
 
 
 def token_of(user_agent: str) -> str:
-    """The product token that headers and pages may name: of `Seine (+https://…)` it is seine."""
+    """The product token that headers may name: of `Seine (+https://…)` it is seine."""
     token = re.match(r"[A-Za-z_-]+", user_agent)
     return token[0].lower() if token else ""
 
@@ -29,7 +30,7 @@ def directives_of(response: Response, token: str) -> frozenset[str]:
     found: set[str] = set()
     for header in response.headers.getlist("X-Robots-Tag"):
         found |= _of_header(header.decode("latin-1").lower(), token)
-    found |= _of_head(response.body, token.encode())
+    found |= _of_head(response.body)
     if _NONE in found:
         return frozenset(DIRECTIVES)
     return frozenset(found.intersection(DIRECTIVES))
@@ -46,14 +47,13 @@ def _of_header(value: str, token: str) -> set[str]:
     return found
 
 
-def _of_head(body: bytes, token: bytes) -> set[str]:
-    end = body.find(b"</head", 0, _HEAD)
-    head = body[: end if end >= 0 else _HEAD].lower()
-    if b"robots" not in head and (not token or token not in head):
+def _of_head(body: bytes) -> set[str]:
+    if all(body.find(spelling, 0, _HEAD) < 0 for spelling in _SPELLINGS):
         return set()
+    end = body.find(b"</head", 0, _HEAD)
     found: set[str] = set()
-    for element in _META.findall(head):
+    for element in _META.findall(body[: end if end >= 0 else _HEAD].lower()):
         attributes = {name: a or b or c for name, a, b, c in _ATTRIBUTE.findall(element)}
-        if attributes.get(b"name") in (b"robots", token):
+        if attributes.get(b"name") == b"robots":
             found |= {part.strip().decode("latin-1") for part in attributes.get(b"content", b"").split(b",")}
     return found

@@ -56,7 +56,7 @@ def test_pages_in_trouble_are_told_one_by_one_and_cost_the_others_nothing(
 ) -> None:
     good = _products(shop)
     expected = {f"{_base(shop)}/trouble/{name}": outcome for name, outcome in _TROUBLES.items()}
-    expected[f"http://{nowhere}/p/1"] = ("dead", "DownloadConnectionRefusedError")
+    expected[f"http://{nowhere}/p/1"] = ("dead", "robots unreachable")
     expected |= {url: ("delivered", "") for url in good}
     urls = tmp_path / "urls.txt"
     urls.write_text("\n".join([*expected, f"{_base(shop)}/trouble/loop"]))

@@ -19,7 +19,7 @@ from scrapy.utils.defer import _schedule_coro, deferred_from_coro
 from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.domains import domain_of
-from crawlers.frontier.retrying import retry_after, verdict_of
+from crawlers.frontier.retrying import GOOD, retry_after, verdict_of
 from crawlers.frontier.sending import CONNECTING, DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
 from crawlers.refusals import RobotsUnreachable
@@ -111,7 +111,7 @@ class FleetDownloader(Downloader):
             self.active.remove(request)
 
     async def _judged(self, request: Request) -> Response | Request:
-        """Its domain hears how it went when the middlewares have seen what came: a wall looks like a page."""
+        """What looks good is told when the middlewares have seen it, too: a wall looks like a page."""
         result: Response | Request | BaseException = ConnectionError("cancelled")
         try:
             result = response = await self.middleware.download_async(self._enqueue_request, request)
@@ -177,6 +177,7 @@ class FleetDownloader(Downloader):
         started_at = monotonic()
         lease = frontier.lease_of(request)
         departure = None
+        result: Response | BaseException = ConnectionError("cancelled")
         CONNECTING.set(lease)
         if lease is not None:
             lease.started_at = started_at
@@ -185,7 +186,11 @@ class FleetDownloader(Downloader):
         elif lease is not None:
             lease.started = True
         try:
-            return await super()._download(slot, request)
+            result = response = await super()._download(slot, request)
+            return response
+        except Exception as error:
+            result = error
+            raise
         finally:
             self._sent(slot, request)
             if departure is not None and "download_latency" in request.meta:
@@ -193,6 +198,8 @@ class FleetDownloader(Downloader):
             if lease is not None:
                 lease.held = departure.held if departure is not None else 0.0
                 lease.latency = request.meta.get("download_latency", monotonic() - started_at)
+                if verdict_of(result) != GOOD:  # the next request must not start before that is known
+                    self._tell(request, result)
 
     def _sent(self, slot: FleetSlot, request: Request) -> None:
         if slot.unsent is not request:

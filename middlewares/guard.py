@@ -10,7 +10,7 @@ from scrapy.exceptions import StopDownload
 from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.fetching.content_types import ContentTypes
-from crawlers.fetching.dialling import PRIVATE_ADDRESS
+from crawlers.fetching.dialling import private_address
 from crawlers.fetching.policy import AddressPolicy
 from crawlers.refusals import Refused
 from crawlers.robots.fetching import ROBOTS_TXT
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Headers, Response
 
-CONTENT_TYPE = "content type"
 STOPPED = "download_stopped"
 """Scrapy's flag of a response without its body."""
 
@@ -49,7 +48,7 @@ class GuardMiddleware:
         """Refuse a host that spells an address which is not allowed, before anything is asked of it."""
         host = urlparse_cached(request).hostname or ""
         if refusal := self._policy.rules(request.url).refusal_of_host(host):
-            raise Refused(PRIVATE_ADDRESS, refusal)
+            raise private_address(refusal)
 
     def headers_received(self, headers: Headers, request: Request) -> None:
         """Stop the download of what is not worth it."""
@@ -60,5 +59,5 @@ class GuardMiddleware:
         """Refuse a page whose body was not downloaded; errors and redirects are what they are without it."""
         if STOPPED in response.flags and 200 <= response.status < 300:
             declared = (response.headers.get("Content-Type") or b"").decode("latin-1")
-            raise Refused(CONTENT_TYPE, f"{declared} is none of CONTENT_TYPES")
+            raise Refused("content type", f"{declared} is none of CONTENT_TYPES")
         return response

@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 
     from crawlers.fetching.addresses import AddressRules
 
-PRIVATE_ADDRESS = "private address"
-"""What a request is filtered for whose host is, or leads to, an address that is not allowed."""
 _TO_PROXY = b"http-proxy"
 """The first part of a pool key of Scrapy's, for connections to a forward proxy."""
+
+
+def private_address(why: str) -> Refused:
+    """Of a request whose host is, or leads to, an address that is not allowed."""
+    return Refused("private address", f"{why}; ALLOWED_PRIVATE_NETWORKS and a site's private_networks let more through")
 
 
 class GuardedPool(HTTPConnectionPool):
@@ -89,7 +92,7 @@ class _CheckedNames:
     def explain(self, failure: Failure) -> Any:
         """The failure, which is a refusal where no address was left to dial."""
         if self._refusal is not None and failure.check(DNSLookupError):
-            raise Refused(PRIVATE_ADDRESS, f"{self._host}: {self._refusal}")
+            raise private_address(f"{self._host}: {self._refusal}")
         return failure
 
 
@@ -171,4 +174,4 @@ class GuardedHTTPHandler(HTTP11DownloadHandler):
     def _check_name(self, request: Request) -> None:
         """Of what a proxy is asked for, only the name is seen here."""
         if refusal := self._policy.rules(request.url).refusal_of_name(urlparse_cached(request).hostname or ""):
-            raise Refused(PRIVATE_ADDRESS, refusal)
+            raise private_address(refusal)

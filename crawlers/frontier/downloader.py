@@ -17,6 +17,7 @@ from scrapy.core.downloader import Downloader, Slot
 from scrapy.utils.asyncio import call_later
 from scrapy.utils.defer import _schedule_coro, deferred_from_coro
 from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import inlineCallbacks
 
 from crawlers.domains import domain_of
 from crawlers.frontier.retrying import GOOD, retry_after, verdict_of
@@ -25,6 +26,8 @@ from crawlers.frontier.turns import Turns
 from crawlers.refusals import RobotsUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from scrapy.crawler import Crawler
     from scrapy.http import Response
     from twisted.internet.defer import Deferred
@@ -97,16 +100,12 @@ class FleetDownloader(Downloader):
             self._start_slot_gc()
         return key, self.slots[key]
 
-    def fetch(self, request: Request, spider: Any = None) -> Deferred[Response | Request]:
-        return deferred_from_coro(self._fetch(request))
-
-    async def _fetch(self, request: Request) -> Response | Request:
+    @inlineCallbacks
+    def fetch(self, request: Request, spider: Any = None) -> Generator[Deferred[Any], Any, Response | Request]:
         self.active.add(request)
         try:
-            response = await self._judged(request)
-            if self._delays:
-                await self._turns.come()
-            return response
+            result: Response | Request = yield deferred_from_coro(self._judged(request))
+            return result
         finally:
             self.active.remove(request)
 
@@ -115,12 +114,14 @@ class FleetDownloader(Downloader):
         result: Response | Request | BaseException = ConnectionError("cancelled")
         try:
             result = response = await self.middleware.download_async(self._enqueue_request, request)
-            return response
         except Exception as error:
             result = error
             raise
         finally:
             self._tell(request, result)
+        if self._delays:
+            await self._turns.come()
+        return response
 
     def _tell(self, request: Request, result: Response | Request | BaseException) -> None:
         lease, is_unreachable = self._frontier.lease_of(request), isinstance(result, RobotsUnreachable)

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -14,9 +15,11 @@ import brotli
 import pytest
 
 from tests.fleet import Ended, FrontierSeine, links
+from tests.servers.certificates import Authority
 from tests.servers.raw import Answer, RawServer
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
+from tests.support import Seine
 
 Web = Callable[..., WebServer]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -90,10 +93,45 @@ def test_an_ipv6_name_is_checked_as_well(fleet: FrontierSeine, web: Web) -> None
     assert server.visits == []
 
 
+def test_https_is_no_way_around(fleet: FrontierSeine, web: Web, tmp_path: Path) -> None:
+    certificate = Authority(tmp_path / "authority").issue("shop")
+    with WebServer({}, host="127.0.0.2", certificate=certificate) as inside:
+        port = inside.domain.rpartition(":")[2]
+        server = web({"/": links(f"{inside.url}/", f"https://inside.test:{port}/"), "/open": Page("x")}, certificate)
+        ended = crawl(
+            fleet,
+            server,
+            "/",
+            ALLOWED_PRIVATE_NETWORKS="127.0.0.1/32",
+            TWISTED_DNS_RESOLVER="tests.resolvers.TableResolver",
+            TEST_NAMES=json.dumps({"inside.test": ["127.0.0.2"]}),
+        )
+    assert len(server.visits) == 1
+    assert inside.visits == []
+    assert ended.counts["filtered:private address"] == 2
+
+
+def test_without_redis_the_same_holds(offline: Seine, web: Web) -> None:
+    with WebServer({}, host="127.0.0.2") as inside:
+        server = web({"/": Page("", 302, {"Location": f"{inside.url}/secret"})})
+        named = f"http://inside.test:{inside.domain.rpartition(':')[2]}/"
+        finished = offline.crawl(
+            "-a",
+            f"urls={server.url}/,{named}",
+            ALLOWED_PRIVATE_NETWORKS="127.0.0.1/32",
+            ROBOTSTXT_OBEY=0,
+            TWISTED_DNS_RESOLVER="tests.resolvers.TableResolver",
+            TEST_NAMES=json.dumps({"inside.test": ["127.0.0.2"]}),
+        )
+    assert inside.visits == []
+    refused = finished.events("request", outcome="filtered", reason="private address")
+    assert {event["url"] for event in refused} == {f"{inside.url}/secret", named}
+
+
 def test_through_a_proxy_private_hosts_and_local_names_are_refused_and_others_are_the_proxys(
     fleet: FrontierSeine, web: Web
 ) -> None:
-    page = links("http://127.0.0.2/", "http://localhost/", "http://metadata.google.internal/", "http://other.test/")
+    page = links("http://127.0.0.2/", "http://localhost/", "https://localhost/", "http://other.test/")
     proxy = web({"http://shop.test/": page, "http://other.test/": Page("x")})
     target = web({})
     target.url = "http://shop.test"
@@ -110,7 +148,7 @@ def test_a_sites_own_networks_hold_for_its_domains_alone(fleet: FrontierSeine, w
     assert (len(mine.visits), len(other.visits)) == (1, 0)
 
 
-def test_a_wrong_network_is_told_in_one_line(offline: Any, sites: Any) -> None:
+def test_a_wrong_network_is_told_in_one_line(offline: Seine, sites: Any) -> None:
     finished = offline.crawl("-a", "urls=http://shop.test/", ALLOWED_PRIVATE_NETWORKS="lan")
     assert (finished.code, len(finished.err.splitlines())) == (2, 1), finished.err
     assert "seine: ALLOWED_PRIVATE_NETWORKS: lan: expected a network" in finished.err

@@ -94,7 +94,7 @@ REDIRECT_MAX_TIMES = env("REDIRECT_MAX_TIMES", int, 10, "redirects in a row that
 CONTENT_TYPES = env(
     "CONTENT_TYPES",
     list,
-    ["text/*", "*/*+xml", "application/xml", "*/*json", "application/*gzip", "application/octet-stream"],
+    ["text/*", "*/*+xml", "application/xml", "*/*json", "application/*gzip", "*/octet-stream"],
     "types of content whose body is downloaded; what has no type is, too",
 )
 ALLOWED_PRIVATE_NETWORKS = env(

@@ -14,6 +14,7 @@ from typing import Any
 import brotli
 import pytest
 
+from deploy.demo_shop import DemoShop
 from tests.fleet import Ended, FrontierSeine, links
 from tests.servers.certificates import Authority
 from tests.servers.raw import Answer, RawServer
@@ -146,6 +147,14 @@ def test_a_sites_own_networks_hold_for_its_domains_alone(fleet: FrontierSeine, w
     (sites / "mine.toml").write_text(f'name = "mine"\ndomains = ["{mine.domain}"]\nprivate_networks = ["127.0.0.0/8"]')
     fleet.crawl("-a", f"urls={mine.url}/,{other.url}/", ALLOWED_PRIVATE_NETWORKS="", ROBOTSTXT_OBEY=0)
     assert (len(mine.visits), len(other.visits)) == (1, 0)
+
+
+def test_the_demo_needs_no_setting(offline: Seine, shop: DemoShop, sites: Path) -> None:
+    (sites / "demo.toml").write_text(shop.site_toml().replace("pages = 5000", "pages = 40"))
+    finished = offline.crawl("-a", "sites=demo", ALLOWED_PRIVATE_NETWORKS="")
+    assert finished.code == 0
+    assert not finished.events("request", reason="private address")
+    assert finished.events("request", outcome="delivered")
 
 
 def test_a_wrong_network_is_told_in_one_line(offline: Seine, sites: Any) -> None:

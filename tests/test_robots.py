@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from scrapy.http import HtmlResponse
 
-from crawlers.frontier.connection import Servers
+from crawlers.frontier.connection import AWAY, Servers
+from crawlers.frontier.keys import Keys
 from crawlers.robots.directives import directives_of, token_of
 from crawlers.robots.store import LocalStore, RedisStore, pause_after
 from tests.fleet import Ended, FrontierSeine, links
@@ -200,6 +201,20 @@ def test_a_dead_workers_turn_ends_and_a_copy_too(store: Callable[..., Any]) -> N
         await asyncio.sleep(0.06)
         assert (await shared.take_turn(ORIGIN)).is_ours
         assert await shared.look("https://other.example") is None
+
+    asyncio.run(scene())
+
+
+def test_a_store_that_is_away_says_so_and_works_again_afterwards(redis_server: RedisServer, nowhere: str) -> None:
+    async def scene() -> None:
+        host, port = nowhere.split(":")
+        away = Servers({"host": host, "port": int(port)}, None, "", "", cluster=False)
+        shared = RedisStore(away, Keys("test-away", "spider"), 60, 60)
+        with pytest.raises(AWAY):
+            await shared.look(ORIGIN)
+        shared._servers = Servers({}, redis_server.url, "", "", cluster=False)
+        assert await shared.look(ORIGIN) is None
+        await shared.close()
 
     asyncio.run(scene())
 

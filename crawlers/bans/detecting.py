@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from crawlers.bans.site_rules import SiteWalls
 
 _SMALL = 32_768
-"""Bytes of a page that may be a wall though its status is fine; shops' pages are larger, and walls are not."""
+"""Bytes of a page that may be a wall though its status is fine; walls are short."""
 _MOST = 131_072
 """Bytes of an error that are looked at."""
 _TITLE_WITHIN = 16_384

@@ -47,6 +47,9 @@ _TROUBLES = {
     "hang": ("dead", "DownloadTimeoutError"),
     "drop": ("dead", "ResponseDataLossError"),
     "no-answer": ("dead", "DownloadFailedError"),
+    "captcha": ("dead", "captcha"),
+    "soft-ban": ("dead", "soft ban"),
+    "noindex": ("filtered", "robots"),
 }
 """(outcome, reason) of each of the demo shop's trouble pages."""
 

@@ -9,7 +9,7 @@ not checked; of what it is asked for, the host's name is.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler, _LenientHTTP11ClientProtocol
 from scrapy.core.downloader.handlers.http11 import _LenientHTTP11ClientFactory as LenientFactory
@@ -46,6 +46,9 @@ def private_address(why: str) -> Refused:
 class GuardedPool(HTTPConnectionPool):
     """A pool like another, with connections to allowed addresses that take `most_header_bytes` of headers."""
 
+    proxy_endpoints: ClassVar[tuple[type, ...]] = (TunnelEndpoint,)
+    """Endpoints that dial the operator's proxy and leave the target to it."""
+
     def __init__(self, like: HTTPConnectionPool, policy: AddressPolicy, most_header_bytes: int):
         super().__init__(like._reactor, persistent=True)
         self.maxPersistentPerHost = like.maxPersistentPerHost
@@ -53,7 +56,7 @@ class GuardedPool(HTTPConnectionPool):
         self._policy = policy
 
     def _newConnection(self, key: Any, endpoint: Any) -> Any:
-        if key[0] == _TO_PROXY or isinstance(endpoint, TunnelEndpoint):
+        if key[0] == _TO_PROXY or isinstance(endpoint, self.proxy_endpoints):
             return super()._newConnection(key, endpoint)
         scheme, host, port = (part.decode() if isinstance(part, bytes) else part for part in key[:3])
         names = _CheckedNames(self._reactor, self._policy.rules(f"{scheme}://{_bracketed(host)}:{port}"), host)

@@ -23,6 +23,10 @@ class RequestRecord:
     """What is known so far of one request's results."""
 
     request: Any = None
+    status: int = 0
+    """Of the response; 0 of a failure."""
+    headers: Any = None
+    """Of the response, which is not kept for as long as its settlement takes."""
     children: int = 0
     """Requests that came as far as the scheduler."""
     dropped: int = 0
@@ -44,13 +48,15 @@ class RequestRecord:
     refused: Counter[str] = field(default_factory=Counter)
     """Links that were not made requests, by reason."""
     fates: Counter[str] = field(default_factory=Counter)
-    """Items by fate: acknowledged, passed (no Kafka configured), dropped, dead, pending."""
+    """Items by fate: acknowledged, passed (no Kafka configured), unchanged, dropped, dead, pending."""
     records: list[Any] = field(default_factory=list)
     """What is to be produced with this request, where delivery is exactly once."""
     record_ids: list[str] = field(default_factory=list)
     """Of the items whose record or dead letter Kafka has, or gets with the request."""
     letter: Any = None
     """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
+    notes: list[Any] = field(default_factory=list)
+    """What its settlement writes down of products, where it is delivered; see crawlers/changes."""
     filtered: str | None = None
     withheld: str | None = None
     """Why an item was not taken, before any pipeline saw it."""
@@ -78,7 +84,7 @@ class RequestRecord:
         if self.withheld:
             return "filtered", self.withheld
         if self.fates:
-            return "delivered", ""
+            return "delivered", "unchanged" if set(+self.fates) == {"unchanged"} else ""
         if self.children or self.known or self.refused or self.middlewares:
             return "expanded", ""
         return ("filtered", self.filtered) if self.filtered else ("empty", "")

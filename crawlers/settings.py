@@ -10,6 +10,8 @@ from pathlib import Path
 
 from scrapy.settings.default_settings import RETRY_EXCEPTIONS as _RETRY_EXCEPTIONS
 
+from crawlers.timers import keep_monotonic_time
+
 SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
@@ -82,7 +84,8 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
-    "middlewares.ban.BanMiddleware": 560,  # sees what came decompressed, and before Scrapy's RetryMiddleware (550) does
+    "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
@@ -122,6 +125,7 @@ METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the br
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
 ITEM_PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
+    "pipelines.changes.ChangesPipeline": 150,
     "pipelines.masking.MaskingPipeline": 200,
     "pipelines.content.ContentPipeline": 300,  # after masking, which reads the page as it was fetched
     "pipelines.claim_check.ClaimCheckPipeline": 400,
@@ -150,6 +154,10 @@ KAFKA_TIMEOUT = env("KAFKA_TIMEOUT", float, 10.0, "seconds without acknowledgeme
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")
 SINK_HIGH_WATER_BYTES = env("SINK_HIGH_WATER_BYTES", int, 33_554_432, "bytes in flight that pause leasing, to half")
+EMIT = env("EMIT", str, "all", "all products, or changes: those that are not what they were (docs/changes.md)")
+CHANGES_GONE_AFTER = env("CHANGES_GONE_AFTER", int, 3, "crawls of its site in a row without a product until it is gone")
+CHANGES_TOMBSTONES = env("CHANGES_TOMBSTONES", bool, False, "whether the record of a gone product is followed by null")
+CHANGES_IGNORE = env("CHANGES_IGNORE", list, [], "fields whose changes are no reason for a record, comma separated")
 KAFKA_SECURITY_PROTOCOL = env("KAFKA_SECURITY_PROTOCOL", str, "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
 KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")
@@ -260,6 +268,7 @@ MASKING_KEYS = env("MASKING_KEYS", list, [], "keys of tokens, id:secret comma se
 MASKING_KEYS_FILE = env("MASKING_KEYS_FILE", str, None, "file of such keys, one a line, instead of MASKING_KEYS")
 
 # --- The event loop ------------------------------------------------------------------------------------------------
+keep_monotonic_time()
 TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 ASYNCIO_EVENT_LOOP = "uvloop.Loop"
 FEED_EXPORT_ENCODING = "utf-8"

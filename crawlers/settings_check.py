@@ -21,6 +21,7 @@ from pipelines.claims.address import read_address
 _NUMBERS = {"int": int, "float": float}
 _TRUTHS = {"0", "1", "true", "false", "True", "False"}
 _POSITIVE = {
+    "CHANGES_GONE_AFTER",
     "CONCURRENT_REQUESTS",
     "CONCURRENT_REQUESTS_PER_DOMAIN",
     "DOWNLOAD_TIMEOUT",
@@ -35,6 +36,7 @@ _POSITIVE = {
     "KAFKA_TIMEOUT",
 }
 _CHOICES = {
+    "EMIT": ("all", "changes"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }

@@ -73,6 +73,19 @@ class BanRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A regular expression: a page whose URL `product.allow` names, without it, is no product's but a wall."""
 
 
+class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How product pages are visited again, with EMIT=changes. Intervals are in seconds."""
+
+    min_interval: float = 0.0
+    """Between two visits of a page that changes each time."""
+    max_interval: float = 0.0
+    """Between two visits of one that does not change; 0: every crawl visits every page."""
+    conditional: bool = True
+    """Whether pages are asked for with If-None-Match and If-Modified-Since."""
+    leaves: bool = False
+    """Whether product pages link to nothing that listings and sitemaps do not: they are then skipped without limit."""
+
+
 class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A site as its TOML describes it."""
 
@@ -96,6 +109,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Networks, not public ones, that the site's domains may be in."""
     robots: RobotsRules = RobotsRules()
     bans: BanRules = BanRules()
+    changes: Changes = Changes()
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -197,6 +211,7 @@ _TABLES = {
     "limits": Limits,
     "robots": RobotsRules,
     "bans": BanRules,
+    "changes": Changes,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
@@ -249,11 +264,24 @@ def _check(site: Site, source: _Source) -> None:
         value = getattr(site.limits, key)
         if value is not None and not least <= value < _INT_LIMIT:
             raise source.error(f"limits.{key}", f"{key} = {value}: expected a number of at least {least}")
+    _check_changes(site.changes, source)
     for table, rules in (("product", site.product), ("follow", site.follow)):
         for key in ("allow", "deny"):
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
     _check_bans(site, source)
+
+
+def _check_changes(changes: Changes, source: _Source) -> None:
+    for key in ("min_interval", "max_interval"):
+        value = getattr(changes, key)
+        if not 0 <= value < _INT_LIMIT:
+            raise source.error(f"changes.{key}", f"{key} = {value}: expected a number of at least 0")
+    if changes.max_interval and not 1 <= changes.min_interval <= changes.max_interval:
+        message = (
+            f"max_interval = {changes.max_interval}: expected min_interval from 1 to it, got {changes.min_interval}"
+        )
+        raise source.error("changes.max_interval", message)
 
 
 def _check_domains(site: Site, source: _Source) -> None:

@@ -11,6 +11,7 @@ from scrapy.pipelines import ItemPipelineManager
 from crawlers import metrics
 from crawlers.exceptions import DeadLetter, Undelivered
 from crawlers.outcomes import note_fate
+from pipelines.changes import Unchanged
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
 from pipelines.exactly_once.delivery import check_slots
@@ -26,7 +27,7 @@ class FateProcessor(ItemPipelineManager):
     """Scrapy's chain of item pipelines; what a pipeline raises decides the fate.
 
     Returned: acknowledged (passed, where no Kafka is configured; where delivery is exactly once buffered, until its
-    request is committed). DropItem: dropped. Undelivered: pending.
+    request is committed). Unchanged: unchanged. Any other DropItem: dropped. Undelivered: pending.
     Anything else: a dead letter, and the item counts as dead once that letter is acknowledged.
     """
 
@@ -52,6 +53,9 @@ class FateProcessor(ItemPipelineManager):
     async def process_item_async(self, item: Any) -> Any:
         try:
             result = await super().process_item_async(item)
+        except Unchanged:
+            self._settle(item, "unchanged")
+            raise
         except DropItem as error:
             self._settle(item, "dropped", type(error).__name__, str(error))
             raise

@@ -102,7 +102,8 @@ class Producer:
         self._alone: PolledClient | None = None
         self._reports: deque[tuple[asyncio.Future[KafkaError | None], KafkaError | None]] = deque()
         self._is_woken = False
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._waiting: dict[asyncio.Future[Any], PolledClient | None] = {}
+        """What is awaited; of a report, with the client that is to give it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -166,7 +167,7 @@ class Producer:
 
     async def _try(self, client: PolledClient, record: Record) -> KafkaError | None:
         """The error of one produce, None when acknowledged."""
-        report = self._wait()
+        report = self._wait(client)
         self._clock.look()
         try:
             with self._health.asking(record.topic):
@@ -176,7 +177,7 @@ class Producer:
         except KafkaException as error:
             return error.args[0]  # type: ignore[no-any-return]
         finally:
-            self._waiting.discard(report)
+            del self._waiting[report]
 
     async def _pause(self, seconds: float) -> None:
         """Wait `seconds`, or raise Undelivered as soon as the worker gives up."""
@@ -185,12 +186,12 @@ class Producer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(giving_up, seconds)
         finally:
-            self._waiting.discard(giving_up)
+            del self._waiting[giving_up]
 
-    def _wait(self) -> asyncio.Future[Any]:
+    def _wait(self, client: PolledClient | None = None) -> asyncio.Future[Any]:
         self._loop = self._loop or asyncio.get_running_loop()
         future = self._loop.create_future()
-        self._waiting.add(future)
+        self._waiting[future] = client
         if self._timer is None:
             self._look()
         return future
@@ -235,7 +236,10 @@ class Producer:
         return self._alone
 
     def _replace(self, broken: PolledClient, why: str) -> None:
-        """Go on without a client that is of no more use: its records are reported as failed, and sent anew."""
+        """Go on without a client that is of no more use: its records count as failed, and are sent anew.
+
+        What it says of them is not awaited: a thread of its own that sleeps until the clock has caught up says nothing.
+        """
         if broken is self._alone:
             self._alone = None
         elif broken is self._client:
@@ -246,6 +250,9 @@ class Producer:
         else:
             return
         broken.retire()
+        for report, client in self._waiting.items():
+            if client is broken and not report.done():
+                report.set_result(KafkaError(KafkaError._DESTROY))
 
 
 def producer_config(settings: Any) -> dict[str, Any]:

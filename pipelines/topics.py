@@ -6,10 +6,11 @@ import logging
 import math
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
+from crawlers.changes.topic import Topic
 from crawlers.exceptions import StartupError, UserError
 from pipelines.delivery import is_exactly_once
 from pipelines.kafka_config import client_config
@@ -96,6 +97,20 @@ def _retention(config: Any) -> float:
     milliseconds = int(config["retention.ms"].value)
     is_bounded = "delete" in config["cleanup.policy"].value and milliseconds >= 0
     return milliseconds / 1000 if is_bounded else math.inf
+
+
+def products_topic(settings: Any) -> Topic:
+    """What is known of KAFKA_TOPIC_PRODUCTS. Blocks. StartupError where Kafka does not tell it."""
+    if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return Topic()
+    name = settings["KAFKA_TOPIC_PRODUCTS"]
+    admin = _admin(client_config(settings))
+    try:
+        asked = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT)
+        described = asked[name].result(_TIMEOUT)
+    except KafkaException as error:
+        raise StartupError(f"Kafka does not describe the topic {name}: {error.args[0].str()}") from None
+    return Topic(f"{name}:{described.topic_id}", retention_seconds(settings, [name])[name])
 
 
 def _existing(settings: Any) -> tuple[AdminClient, set[str]]:

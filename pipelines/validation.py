@@ -46,9 +46,10 @@ class ValidationPipeline:
     def process_item(self, item: Any) -> Any:
         if not isinstance(item, Product):
             raise InvalidItem([f"item: expected a Product, got {type(item).__name__}"])
+        rules = _RULES_OF_GONE if item.change == "gone" else _RULES
         messages = [
             f"{name}: expected {expected}, got {self._shown(item, name, value)}"
-            for name, rule in _RULES
+            for name, rule in rules
             if (expected := rule(value := getattr(item, name))) is not None
         ]
         if item.price is not None and item.currency is None:
@@ -174,3 +175,6 @@ _RULES: list[tuple[str, Rule]] = [
     ("content_type", _optional(_text(LONGEST_CONTENT_TYPE))),
     ("content_encoding", _optional(_one_of(CONTENT_ENCODINGS, "zstd or gzip"))),
 ]
+
+_RULES_OF_GONE = [(name, rule) for name, rule in _RULES if name not in ("url", "canonical_url", "name", "content_hash")]
+"""Nobody has seen a product that is gone: its site and its identity say which one it was."""

@@ -268,7 +268,7 @@ class Worker:
         """The same under the sequence number of the batch before."""
         batch = msgpack.packb([requests, duplicates, refused or {}, crawl_limit], use_bin_type=False)
         reply = self._run("enqueue", self.enqueued, batch)
-        return reply if reply == b"gone" else tuple(msgpack.unpackb(reply))
+        return reply if reply == b"gone" else tuple(msgpack.unpackb(reply)[:3])
 
     def ask(
         self,

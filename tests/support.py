@@ -1,4 +1,4 @@
-"""What tests share: free ports, crawls as users run them, a consumer that knows only the wire."""
+"""What tests share: crawls as users run them, a consumer that knows only the wire."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from deploy.local import Ports
-
 ROOT = Path(__file__).parent.parent
-
-
-def free_ports() -> Ports:
-    """A free port for each of the stack's services."""
-    return Ports.free()
 
 
 def own_topics() -> dict[str, str]:
@@ -76,7 +69,7 @@ class Seine:
         )
         return self.started[-1]
 
-    def run(self, *args: str, timeout: float = 90) -> Finished:
+    def run(self, *args: str, timeout: float = 180) -> Finished:
         """The command's end; it is killed after `timeout` seconds."""
         process = self.start(*args)
         try:
@@ -87,7 +80,7 @@ class Seine:
             raise AssertionError(f"{args} still runs after {timeout} s:\n{err[-3000:]}") from None
         return Finished(process.returncode, out, err, _events(err))
 
-    def crawl(self, *args: str, timeout: float = 90, **settings: Any) -> Finished:
+    def crawl(self, *args: str, timeout: float = 180, **settings: Any) -> Finished:
         """`scrapy crawl product_spider` with those arguments and `-s` settings."""
         options = [part for name, value in settings.items() for part in ("-s", f"{name}={value}")]
         return self.run("crawl", "product_spider", *args, *options, timeout=timeout)

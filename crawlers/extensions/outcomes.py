@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from scrapy import Request, signals
 from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
+from scrapy.http import Response
 from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
@@ -69,6 +70,8 @@ class RequestOutcomes:
             record = RequestRecord(request, handed_at=monotonic())
             if isinstance(result, Request):
                 record.successor = result
+            elif isinstance(result, Response):
+                record.status, record.headers = result.status, result.headers
             if self._frontier is not None:
                 record.lease = self._frontier.lease_of(request)
                 if reason := self._frontier.retries(result, request):
@@ -164,7 +167,13 @@ def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str,
         return _failed(result)
     if result.status >= 400 and not record.fates:
         return "dead", f"http {result.status}"
+    if result.status == 304 and not record.fates and _is_conditional(request):
+        return "delivered", "not modified"
     return record.outcome()
+
+
+def _is_conditional(request: Request) -> bool:
+    return "If-None-Match" in request.headers or "If-Modified-Since" in request.headers
 
 
 def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple[str, str]:

@@ -27,6 +27,8 @@ class NewRequest(NamedTuple):
     """The fingerprint of one that is not to be filtered."""
     revived: int = 0
     """Times that it was dead and was sent back, in a crawl that is gone."""
+    scope: str = ""
+    """Whose memory says whether its page is due; '' of one that is fetched in any case. See lua/products.lua."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +70,8 @@ class Lease:
     Frontier.hand_over."""
     unconfirmed: int = 0
     """Children whose write Redis has not confirmed."""
+    discovered: int = 0
+    """Children that were no duplicates."""
     children: list[Child] = field(default_factory=list)
     """Kept until the request is settled: a Redis that went back in time gets them again."""
 

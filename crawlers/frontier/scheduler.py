@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import structlog
 from scrapy import Request, signals
@@ -20,6 +21,10 @@ from scrapy.utils.request import RequestFingerprinter
 from twisted.python.failure import Failure
 
 from crawlers.budgets import budget_of, site_of
+from crawlers.changes.gone import GoneProducts, Missing
+from crawlers.changes.memory import ProductMemory
+from crawlers.changes.options import emits_changes
+from crawlers.changes.visits import Visits
 from crawlers.exceptions import SeineError, UserError
 from crawlers.fingerprints import QuickFingerprinter
 from crawlers.frontier.codec import RequestCodec, Unstorable
@@ -79,6 +84,7 @@ class FrontierScheduler(BaseScheduler):
         self._load = SinkLoad.of(crawler)
         self._exactly_once: Any = None
         self._letters: LetterWriter | None = None
+        self._visits = Visits.of(crawler) if emits_changes(settings) else None
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
@@ -189,6 +195,11 @@ class FrontierScheduler(BaseScheduler):
             self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
         if self._letters is not None:
             await self._letters.join(self.frontier)
+        self._gone, self._scope = None, ""
+        if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
+            memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")
+            sites, self._scope = definition.sites, memory.topic.id
+            self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
@@ -319,7 +330,7 @@ class FrontierScheduler(BaseScheduler):
             return "drained"
         if not self.frontier.exhausted or not self._seeding.is_sure(self.frontier):
             return None
-        if not await self._pushed.is_empty():
+        if not await self._pushed.is_empty() or (self._gone is not None and await self._gone.tell()):
             return None
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
         if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
@@ -338,6 +349,16 @@ class FrontierScheduler(BaseScheduler):
                 "the crawl waits for dead letters to be written: start a worker with KAFKA_BOOTSTRAP_SERVERS",
                 letters=totals.letters,
             )
+
+    def _request_of_gone(self, product: Missing, domain: str) -> NewRequest:
+        """A request with nothing to fetch."""
+        named = {"site": product.site, "identity": product.identity, "remembered": product.remembered}
+        url = f"data:,{quote(f'{product.site}/{product.identity}', safe='')}"
+        request = Request(url, callback=self._spider.parse_gone, cb_kwargs=named)  # type: ignore[attr-defined]
+        id_ = self._fingerprint(request)[:8]
+        return NewRequest(
+            id_, str(int.from_bytes(id_, "big", signed=True)), domain, 0, self._codec.encode(request), 0, domain, 0
+        )
 
     async def _begin_next(self) -> None:
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
@@ -438,9 +459,15 @@ class FrontierScheduler(BaseScheduler):
             group,
             limit,
             b"" if is_filtered else fingerprint,
+            scope=self._scope_of(request) if is_plain and not is_seed else "",
         )
         self.frontier.enqueue(new, parent, request.url if is_plain else "")
         return True
+
+    def _scope_of(self, request: Request) -> str:
+        """Whose memory says whether a page of a site that is crawled is due."""
+        site = site_of(request, self._spider) if self._gone is not None else None
+        return f"{self._scope}:{site.name}" if site is not None and site.changes.max_interval else ""
 
     def _page_limit(self, request: Request, budget: str) -> tuple[str, int]:
         """(what is counted, how many): of the site, whose domains' shards take a share each, or of the domain."""
@@ -504,6 +531,7 @@ class FrontierScheduler(BaseScheduler):
         lease = self._leases.pop(request, None)
         if lease is None or lease.settled:
             return
+        notes = self._visits.end(request, record, outcome) if self._visits is not None else ()
         for why, count in record.middlewares.items():
             self.frontier.refuse(why, count)
         if outcome == "pending":
@@ -512,10 +540,10 @@ class FrontierScheduler(BaseScheduler):
             wait = retry_after(result, self._longest_wait)
             self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
         elif record.records:
-            self._exactly_once.deliver(lease, outcome, reason, record.records)
+            self._exactly_once.deliver(lease, outcome, reason, record.records, notes)
         else:
             letters = (record.fates["dead"] or 1) if outcome == "dead" and self._letters is not None else 0
-            self.frontier.settle(lease, outcome, reason, letters=letters)
+            self.frontier.settle(lease, outcome, reason, letters=letters, notes=notes)
 
 
 async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Definition | None:

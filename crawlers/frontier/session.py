@@ -21,6 +21,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from crawlers import metrics
+from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.leases import Child, Lease
 from crawlers.frontier.options import slots_of
@@ -302,6 +303,9 @@ class Session:
             return operation
         if what == "began":
             return (what, lease.id, lease.token, round((monotonic() - operation[2]) * 1000))
+        if what == "settle" and len(operation) > 6:
+            notes = as_told(operation[6], leads_on=bool(lease.discovered))
+            return (what, lease.id, lease.token, *operation[2:6], notes)
         return (what, lease.id, lease.token, *operation[2:])
 
     def _settled(self, reply: Any) -> None:
@@ -362,8 +366,11 @@ class Session:
             log.error("the crawl is over: requests are not taken", requests=len(self._enqueuing))
             self._frontier.is_over = True
         else:
-            added, duplicates, over = msgpack.unpackb(reply)
+            added, duplicates, over, news = msgpack.unpackb(reply)
             self._frontier.counted(added, duplicates, over)
+            for child, is_new in zip(self._enqueuing, news, strict=True):
+                if child.parent is not None and is_new == "1":
+                    child.parent.discovered += 1
         for child in self._enqueuing:
             self._frontier.confirmed(child)
         self._enqueuing = []

@@ -49,7 +49,7 @@ SITEMAPS = {
 
 
 def _product_urls(shop: Shop, domain: DomainCatalog) -> list[str]:
-    return [shop.url(product) for product in domain.products if product.category.section == "catalog"]
+    return [shop.url(product) for product in domain.sold(domain.products) if product.category.section == "catalog"]
 
 
 def _url_set(urls: Iterable[str]) -> bytes:

@@ -20,14 +20,16 @@ import structlog
 from confluent_kafka import KafkaException
 
 from crawlers import metrics
+from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, told
 from pipelines.exactly_once.ledger import Entry, LedgerBehind
 from pipelines.exactly_once.transactions import Doubtful, Refused, Transactions
 from pipelines.producer import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from crawlers.changes.notes import Note
     from crawlers.frontier.leases import Lease
     from pipelines.exactly_once.ledger import Ledger, LedgerReader
     from pipelines.exactly_once.slots import Held, Prepared, Slots
@@ -50,6 +52,12 @@ class Ended:
     records: list[Record]
     letters: int = 0
     """Dead letters among them."""
+    notes: Sequence[Note] = ()
+    """On products, which are written with its settlement."""
+
+    def notes_as_told(self) -> list[Note]:
+        """The notes, now that Redis has told which of its links were new."""
+        return as_told(self.notes, leads_on=bool(self.lease.discovered))
 
 
 @dataclass(eq=False, slots=True)
@@ -241,7 +249,10 @@ class SlotMachine:
         """From here on the requests are the slot's."""
         batch = self._batch
         assert batch is not None
-        requests = [(id_, one.lease.token, one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()]
+        requests = [
+            (id_, one.lease.token, one.outcome, one.reason, one.letters, one.notes_as_told())
+            for id_, one in batch.requests.items()
+        ]
         answer = await self._slots.prepare(self._slot, self._claim, batch.token, requests)
         if answer.what == "ok":
             return self._prepared(batch, answer)

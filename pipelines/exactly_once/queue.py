@@ -17,8 +17,11 @@ from crawlers.outcomes import CURRENT, RequestRecord
 from pipelines.exactly_once.machine import Batch, Ended
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scrapy.crawler import Crawler
 
+    from crawlers.changes.notes import Note
     from crawlers.frontier.frontier import Frontier
     from crawlers.frontier.leases import Lease
     from crawlers.sink_load import SinkLoad
@@ -60,12 +63,12 @@ class ShardQueue:
 
     # --- Its worker
 
-    def add(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
+    def add(self, lease: Lease, outcome: str, reason: str, records: list[Record], notes: Sequence[Note] = ()) -> None:
         """A request has ended: commit it when Redis has all its children."""
         if lease.lost:
             self._frontier.forget(lease)
             return
-        one = Ended(lease, outcome, reason, records, self._letters_among(records))
+        one = Ended(lease, outcome, reason, records, self._letters_among(records), notes)
         tracked = contextlib.ExitStack()
         for record in records:
             tracked.enter_context(self._load.track(len(record.value or b"")))
@@ -181,7 +184,7 @@ class ShardQueue:
             self._release(one.lease)
             self._frontier.take_back(one.lease)
             if not one.lease.lost:
-                self._frontier.settle(one.lease, one.outcome, one.reason, letters=one.letters)
+                self._frontier.settle(one.lease, one.outcome, one.reason, letters=one.letters, notes=one.notes)
 
     def give_back(self, batch: Batch) -> None:
         """Not committed under this slot: they are prepared anew, where they are still this worker's."""
@@ -201,7 +204,7 @@ class ShardQueue:
         if self._audit is not None and self._audit.is_event(refused):
             self._audit.give_up(refused, why)
             return
-        one.outcome, one.reason = "dead", "item"
+        one.outcome, one.reason, one.notes = "dead", "item", ()
         if refused.topic == self._dead_letters_topic or self._letters is None:
             log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
             one.reason, one.letters = "dead letter refused", 0
@@ -231,7 +234,7 @@ class ShardQueue:
             one.records = [audit.amended(each, *end) if audit.is_event(each) else each for each in one.records]
 
     def _count(self, one: Ended) -> None:
-        products = sum(record.topic == self._products for record in one.records)
+        products = sum(record.topic == self._products and record.value is not None for record in one.records)
         self._stats.inc_value("items/acknowledged", products)
         self._stats.inc_value("items/buffered", -products)
         metrics.ITEMS.labels("acknowledged", "").inc(products)

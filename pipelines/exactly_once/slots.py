@@ -11,6 +11,7 @@ from crawlers.frontier.options import slots_of
 from crawlers.frontier.scripts import run
 
 if TYPE_CHECKING:
+    from crawlers.changes.notes import Note
     from crawlers.frontier.connection import Connection, Servers
     from crawlers.frontier.frontier import Frontier
     from pipelines.exactly_once.ledger import Entry
@@ -65,9 +66,9 @@ class Slots:
         return Held(*found) if found else None
 
     async def prepare(
-        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str, int]]
+        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str, int, list[Note]]]
     ) -> Prepared:
-        """Of each request: id, token of its lease, outcome, reason, dead letters among its records."""
+        """Of each request: id, token of its lease, outcome, reason, dead letters among its records, notes."""
         packed = msgpack.packb(requests, use_bin_type=False)
         script = ("slot_prepare", slot, claim, self._ttl, self._numbers, self._worker, token, packed)
         what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)

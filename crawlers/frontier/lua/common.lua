@@ -12,7 +12,7 @@
 -- S:domain:<d>         hash   see FIELDS
 -- S:robots:<origin>    string and its :turn, :away: copies of robots.txt, which no script touches (crawlers/robots/store.py)
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
---                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters}
+--                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters, notes}
 --                             each); last (token that was settled last)
 -- S:synced             hash   slot -> run id of the Redis that was last compared with the slot's ledger
 --
@@ -271,7 +271,7 @@ local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letter
   end
   age(crawl, row[SCORE], -1)
   tally(crawl, outcome, 1)
-  if outcome == 'filtered' then tally(crawl, 'filtered:' .. reason, 1) end
+  if reason ~= '' and (outcome == 'filtered' or outcome == 'delivered') then tally(crawl, outcome .. ':' .. reason, 1) end
   remember(crawl, id, CODES[outcome], #tries + 1, reason, kept)
 end
 
@@ -297,14 +297,17 @@ local function are_synced(names)
   return true
 end
 
--- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters}.
+local take_notes -- of products: see products.lua
+
+-- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters, notes}.
 local function end_batch(crawl, batch, kept)
   local has_tries = call('EXISTS', crawl .. ':tries') == 1
   for _, request in ipairs(batch) do
-    local id, outcome, reason, letters = unpack(request)
+    local id, outcome, reason, letters, notes = unpack(request)
     local packed = call('HGET', crawl .. ':leases', id)
     if packed then
       call('HDEL', crawl .. ':leases', id)
+      if notes then take_notes(notes) end
       conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters)
     end
   end

@@ -1,7 +1,7 @@
 -- A batch of requests whose records are to be committed: from here on they are the slot's, and no worker's death returns
 -- them. Touches S:slot:<n>, S:held, S:busy, S:domain, C:leases; reads S:synced, C:repeats.
 -- ARGV: slot, claim, milliseconds to live, slots, worker, token of the batch, msgpack {id, token of its lease, outcome,
---   reason, dead letters among its records} each
+--   reason, dead letters among its records, notes of products} each
 -- Returns msgpack {what, ids that are prepared, ids whose records Kafka has already}; what: ok, lost (the claim), resync
 --   (this slot with its ledger), wait (for other slots), busy (another batch is prepared). The same batch may be prepared
 --   again, as long as it is not committed.
@@ -19,7 +19,7 @@ even_when_full()
 
 local ids, batch, repeated, rows = {}, {}, {}, {}
 for _, request in ipairs(requests) do
-  local id, lease, outcome, reason, letters = unpack(request)
+  local id, lease, outcome, reason, letters, notes = unpack(request)
   local packed = call('HGET', C .. ':leases', id)
   local row = packed and cmsgpack.unpack(packed)
   if row and row[TOKEN] == lease and (row[WORKER] == worker or row[WORKER] == mine) then
@@ -40,7 +40,7 @@ for _, request in ipairs(requests) do
         if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
       end
       ids[#ids + 1] = id
-      batch[#batch + 1] = {id, outcome, reason, letters or 0}
+      batch[#batch + 1] = {id, outcome, reason, letters or 0, notes}
     end
   end
 end

@@ -58,6 +58,8 @@ class RequestRecord:
     notes: dict[tuple[str, str], Any] = field(default_factory=dict)
     """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
     filtered: str | None = None
+    withheld: str | None = None
+    """Why an item was not taken, before any pipeline saw it."""
     error: str | None = None
     """The class of what the callback raised."""
     why: str = ""
@@ -79,6 +81,8 @@ class RequestRecord:
             return "dead", ITEM_REASON
         if self.fates["dropped"]:
             return "filtered", "item"
+        if self.withheld:
+            return "filtered", self.withheld
         if self.fates:
             return "delivered", "unchanged" if set(+self.fates) == {"unchanged"} else ""
         if self.children or self.known or self.refused or self.middlewares:
@@ -96,6 +100,18 @@ def note_filtered(reason: str) -> None:
     """The response is not one to extract from."""
     if (record := CURRENT.get()) is not None:
         record.filtered = reason
+
+
+def note_withheld_item(reason: str) -> None:
+    """An item of the response is not taken."""
+    if (record := CURRENT.get()) is not None:
+        record.withheld = reason
+
+
+def note_withheld_link(reason: str) -> None:
+    """A request of the callback's is dropped by a middleware."""
+    if (record := CURRENT.get()) is not None:
+        record.middlewares[reason] += 1
 
 
 def note_refused_child(reason: str) -> None:

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from scrapy.settings.default_settings import RETRY_EXCEPTIONS as _RETRY_EXCEPTIONS
+
 from crawlers.timers import keep_monotonic_time
 
 SETTINGS_CONTRACT = {}
@@ -61,22 +63,62 @@ DOWNLOAD_DELAY = env("DOWNLOAD_DELAY", float, 0.25, "seconds between two request
 CONCURRENT_REQUESTS_PER_DOMAIN = env("CONCURRENT_REQUESTS_PER_DOMAIN", int, 4, "requests at once to a domain")
 CONCURRENT_REQUESTS = env("CONCURRENT_REQUESTS", int, 32, "requests at once in a worker")
 ROBOTSTXT_OBEY = env("ROBOTSTXT_OBEY", bool, True, "whether robots.txt is obeyed")
+ROBOTSTXT_USER_AGENT = env("ROBOTSTXT_USER_AGENT", str, None, "who robots.txt is asked about; unset: USER_AGENT")
+ROBOTSTXT_TTL = env("ROBOTSTXT_TTL", float, 86_400.0, "seconds until a robots.txt is fetched anew")
+ROBOTSTXT_STALE = env("ROBOTSTXT_STALE", float, 2_592_000.0, "seconds that a copy is used while it is unreachable")
+ROBOTS_DIRECTIVES = env(
+    "ROBOTS_DIRECTIVES",
+    list,
+    ["noindex", "nofollow"],
+    "what is kept to of X-Robots-Tag and meta robots; empty: nothing",
+    may_be_empty=True,
+)
 USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
 
 # --- Fetching ------------------------------------------------------------------------------------------------------
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
+    "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
+    "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+    "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
+    "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+    "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
+    "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
 DOWNLOAD_TIMEOUT = env("DOWNLOAD_TIMEOUT", float, 30.0, "seconds for one download")
 DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a response, decompressed, at most")
+HEADERS_MAXSIZE = env("HEADERS_MAXSIZE", int, 256 * 1024, "bytes of a response's headers at most")
+DECOMPRESSION_RATIO = env("DECOMPRESSION_RATIO", int, 200, "times its size that a body over 1 MiB may decompress to")
+REDIRECT_MAX_TIMES = env("REDIRECT_MAX_TIMES", int, 10, "redirects in a row that are followed")
+CONTENT_TYPES = env(
+    "CONTENT_TYPES",
+    list,
+    ["text/*", "*/*+xml", "application/xml", "*/*json", "application/*gzip", "*/octet-stream"],
+    "types of content whose body is downloaded; what has no type is, too",
+)
+ALLOWED_PRIVATE_NETWORKS = env(
+    "ALLOWED_PRIVATE_NETWORKS", list, [], "networks that may be asked though they are not public, as 10.0.0.0/8"
+)
+BAN_STATUSES = env("BAN_STATUSES", list, ["430", "999"], "statuses that mean a ban by themselves", may_be_empty=True)
+CAPTCHA_SOLVER = env("CAPTCHA_SOLVER", str, None, "path of the operator's class that answers CAPTCHAs")
+CAPTCHA_SOLVER_TIMEOUT = env("CAPTCHA_SOLVER_TIMEOUT", float, 120.0, "seconds that it has for one")
+DOWNLOAD_HANDLERS = {
+    "http": "crawlers.fetching.dialling.GuardedHTTPHandler",
+    "https": "crawlers.fetching.dialling.GuardedHTTPHandler",
+    **(_NO_OTHERS := dict.fromkeys(("data", "file", "ftp", "s3"))),  # a page must not lead into our files
+}
 DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
+RETRY_EXCEPTIONS = [*_RETRY_EXCEPTIONS, "crawlers.refusals.Postponed"]
 RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
 COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
-SPIDER_MIDDLEWARES = {"middlewares.accounting.AccountingMiddleware": 1000}  # next to the spider: it sees all it yields
+SPIDER_MIDDLEWARES = {
+    "middlewares.robots_directives.RobotsDirectivesMiddleware": 950,
+    "middlewares.accounting.AccountingMiddleware": 1000,  # next to the spider: it sees all it yields
+}
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Extraction to Kafka -------------------------------------------------------------------------------------------
@@ -192,6 +234,7 @@ FRONTIER_SETTINGS = {
     "DOWNLOAD_HANDLERS": {
         "http": "crawlers.frontier.sending.DepartingHTTPHandler",
         "https": "crawlers.frontier.sending.DepartingHTTPHandler",
+        **_NO_OTHERS,
     },
     "RETRY_ENABLED": False,  # the frontier's retries are durable
     "EXACTLY_ONCE": "pipelines.exactly_once.delivery.ExactlyOnce",  # where KAFKA_DELIVERY says so

@@ -51,7 +51,8 @@ class Seine:
     def __init__(self, folder: Path, env: dict[str, str], root: Path = ROOT):
         self.folder = folder
         self.root = root
-        self.env = {**os.environ, "PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
+        own = {"PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings"}
+        self.env = {**os.environ, **own, "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8", **env}
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """The running command; it does not outlive its test."""

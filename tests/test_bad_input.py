@@ -46,6 +46,9 @@ _TROUBLES = {
     "hang": ("dead", "DownloadTimeoutError"),
     "drop": ("dead", "ResponseDataLossError"),
     "no-answer": ("dead", "DownloadFailedError"),
+    "captcha": ("dead", "captcha"),
+    "soft-ban": ("dead", "soft ban"),
+    "noindex": ("filtered", "robots"),
 }
 """(outcome, reason) of each of the demo shop's trouble pages."""
 
@@ -55,7 +58,7 @@ def test_pages_in_trouble_are_told_one_by_one_and_cost_the_others_nothing(
 ) -> None:
     good = _products(shop)
     expected = {f"{_base(shop)}/trouble/{name}": outcome for name, outcome in _TROUBLES.items()}
-    expected[f"http://{nowhere}/p/1"] = ("dead", "DownloadConnectionRefusedError")
+    expected[f"http://{nowhere}/p/1"] = ("dead", "robots unreachable")
     expected |= {url: ("delivered", "") for url in good}
     urls = tmp_path / "urls.txt"
     urls.write_text("\n".join([*expected, f"{_base(shop)}/trouble/loop"]))

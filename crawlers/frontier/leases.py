@@ -58,6 +58,8 @@ class Lease:
     """Seconds for a connection; None where there was one already, or its handler does not tell."""
     held: float = 0.0
     """Seconds that it waited with its connection for its moment."""
+    latency: float | None = None
+    """Seconds until its answer; None where it has not been downloaded."""
     started: bool = False
     ended: bool = False
     lost: bool = False

@@ -547,11 +547,8 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.ended(lease, latency, verdict, wait)
 
     def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        rules = getattr(robotparser, "rp", None)
-        if rules is None or not hasattr(rules, "crawl_delay"):
-            return
         agent = self._crawler.settings["ROBOTSTXT_USER_AGENT"] or self._crawler.settings["USER_AGENT"]
-        seconds = min(float(rules.crawl_delay(agent) or 0), self._longest_crawl_delay)
+        seconds = min(robotparser.crawl_delay(agent) or 0.0, self._longest_crawl_delay)
         budget = budget_of(request, self._spider)
         self.frontier.crawl_delay(budget, seconds)
         lease = self._leases.get(request)

@@ -66,6 +66,7 @@ def site_toml(bases: list[str]) -> str:
 name = "demo"
 enabled = true
 domains = [{domains}]
+private_networks = ["127.0.0.0/8"]
 seeds = [{seeds}]
 sitemaps = ["{bases[1]}/sitemap.xml"]
 identity = "sku"

@@ -72,6 +72,7 @@ class WebServer:
         pages: Mapping[str, Page | Callable[[int], Page]],
         host: str = "127.0.0.1",
         certificate: Certificate | None = None,
+        port: int = 0,
     ):
         self.pages: Any = pages
         self.latency = 0.0
@@ -87,7 +88,7 @@ class WebServer:
         self._answering = 0
         self._lock = threading.Lock()
         self._came = threading.Condition(self._lock)
-        self._server = _Server((host, 0), self._handler())
+        self._server = _Server((host, port), self._handler())
         self._server.socket.setsockopt(socket.SOL_SOCKET, _STAMPS, 1)  # its connections have it from there
         self.domain = f"{host}:{self._server.server_port}"
         self.url = f"{'https' if certificate else 'http'}://{self.domain}"

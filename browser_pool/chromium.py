@@ -90,6 +90,12 @@ def own_user_agent(user_agent: str) -> str:
     return user_agent.replace("Headless", "")
 
 
+def _lines(path: Path) -> list[str]:
+    with suppress(FileNotFoundError):
+        return path.read_text().split()
+    return []
+
+
 class Chromium:
     """A running Chromium with an open debugging port on loopback."""
 
@@ -100,9 +106,7 @@ class Chromium:
         """Its DevTools address, `ws://…`."""
 
     @classmethod
-    async def launch(
-        cls, executable: str, folder: Path, home: PrivateFolder, further: Sequence[str] = ()
-    ) -> Chromium:
+    async def launch(cls, executable: str, folder: Path, home: PrivateFolder, further: Sequence[str] = ()) -> Chromium:
         """Start it, and return when it can be talked to. Raises BrowserGone where it ends instead."""
         profile = folder / "profile"
         profile.mkdir()
@@ -117,7 +121,7 @@ class Chromium:
         return browser
 
     async def _listening(self, said: Path) -> str:
-        while not (said.exists() and len(lines := said.read_text().split()) == 2):
+        while len(lines := _lines(said)) != 2:
             if self._tree.has_ended:
                 raise BrowserGone(f"it ended at once: {self._tree.last_words()}")
             await asyncio.sleep(0.02)

@@ -211,5 +211,3 @@ def _shown(hints: dict[str, Any]) -> dict[str, Any]:
 
 def _shown_brand(brand: str) -> str:
     return brand.replace("HeadlessChrome", "Chromium")
-
-

@@ -25,9 +25,11 @@ _PING = 2.0
 _HOPS = 20
 """Navigations that scripts of one page may start."""
 _ANSWER_WITHOUT_BODY = "ERR_HTTP_RESPONSE_CODE_FAILURE"
-_ABORTED = ("ERR_ABORTED", "Download is starting", "interrupted by another navigation", "frame was detached")
+_DOWNLOADS = "Download is starting"
+_ABORTED = ("ERR_ABORTED", "interrupted by another navigation", "frame was detached")
 _NAVIGATING = ("Execution context was destroyed", "is navigating", "Cannot find context")
 _GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
+_NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
 _LARGEST_CAPTURE = 4 * 1024 * 1024
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
@@ -54,6 +56,7 @@ class PlaywrightPage(Page):
         self._page.on("crash", self._crash)
         self._session = await self._context.new_cdp_session(self._page)
         await self._session.send("Emulation.setUserAgentOverride", self._emulation)
+        await self._session.send("Network.enable", _NO_BUFFERS)  # else it blocks nothing
 
     def _crash(self, _: Any = None) -> None:
         self._is_crashed = True
@@ -143,7 +146,7 @@ class PlaywrightPage(Page):
         try:
             await self._page.goto(task.url, **options)
         except PlaywrightError as error:
-            if self._visit.is_download:
+            if self._visit.is_download or _DOWNLOADS in str(error):
                 raise NotAPage(task.url) from None
             if _ANSWER_WITHOUT_BODY in str(error) and self._visit.response is not None:
                 self._visit.is_bodiless = True
@@ -254,9 +257,7 @@ def _frame_of(request: Any) -> Any:
 
 
 def _cookie(raw: dict[str, Any]) -> Cookie:
-    return Cookie(
-        raw["name"], raw["value"], raw["domain"], raw["path"], raw["expires"], raw["secure"], raw["httpOnly"]
-    )
+    return Cookie(raw["name"], raw["value"], raw["domain"], raw["path"], raw["expires"], raw["secure"], raw["httpOnly"])
 
 
 def _timings(response: Any) -> dict[str, float]:

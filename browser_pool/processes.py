@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36
 _INTERVAL = 0.02
-_PATIENCE = 5.0
-"""Seconds until killed processes are given up as the kernel's to end."""
+_LOOKS = 250
+"""Looks at what was killed, until the rest is given up as the kernel's to end."""
 
 
 def adopt_orphans() -> None:
@@ -82,8 +82,9 @@ class ProcessTree:
         """End all of them, and leave no zombie."""
         with contextlib.suppress(Exception):
             self.processes()
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
-        while self._kill_rest() and asyncio.get_running_loop().time() < deadline:
+        for _ in range(_LOOKS):
+            if not self._kill_rest():
+                break
             await asyncio.sleep(_INTERVAL)
         self._home.release(self.group)
 

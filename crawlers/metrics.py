@@ -41,7 +41,9 @@ CLAIM_RETRIES = Counter("seine_claim_retries", "Tries that failed, by reason.", 
 CLAIMS_IN_FLIGHT = Gauge("seine_claims_in_flight", "Large fields on their way to the store.", registry=REGISTRY)
 CLAIMS_AWAY = Gauge("seine_claims_away", "1 while the claim store takes nothing.", registry=REGISTRY)
 
-BROWSER_PAGES = Counter("seine_browser_pages", "Pages rendered, by backend and end.", ("backend", "end"), registry=REGISTRY)
+BROWSER_PAGES = Counter(
+    "seine_browser_pages", "Pages rendered, by backend and end.", ("backend", "end"), registry=REGISTRY
+)
 BROWSER_SECONDS = Histogram("seine_browser_seconds", "Of a page, from its lease to its end.", registry=REGISTRY)
 BROWSER_LAUNCHES = Counter("seine_browser_launches", "Browsers started.", ("backend",), registry=REGISTRY)
 BROWSER_ENDS = Counter("seine_browser_ends", "Browsers ended, by reason.", ("reason",), registry=REGISTRY)

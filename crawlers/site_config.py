@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from crawlers.browser_rules import BLOCKED, WAIT_UNTIL, WHEN, Action, BrowserRules, mistakes_of
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
@@ -67,6 +68,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     product: UrlRules = UrlRules()
     follow: UrlRules = UrlRules()
     limits: Limits = Limits()
+    browser: BrowserRules = BrowserRules()
+    """Whether and how its pages are rendered by a browser."""
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -166,10 +169,13 @@ _TABLES = {
     "product": UrlRules,
     "follow": UrlRules,
     "limits": Limits,
+    "browser": BrowserRules,
+    "browser.actions": Action,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
 }
+_CHOICES = {"browser.when": WHEN, "browser.block": BLOCKED, "browser.wait_until": WAIT_UNTIL}
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -196,6 +202,8 @@ def _explained(source: _Source, message: str) -> SiteError:
 
 def _choices(place: str) -> str:
     """What a key may say, as a text."""
+    if place in _CHOICES:
+        return ", ".join(_CHOICES[place])
     _, _, rest = place.partition("masking.")
     return expected_actions(*rest.partition(".")[::2]) if rest else ", ".join(IDENTITIES)
 
@@ -219,6 +227,9 @@ def _check(site: Site, source: _Source) -> None:
         for key in ("allow", "deny"):
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
+
+    for key, mistake in mistakes_of(site.browser):
+        raise source.error(f"browser.{key}", mistake)
 
 
 def _check_domains(site: Site, source: _Source) -> None:

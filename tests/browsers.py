@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,7 +41,7 @@ async def pool_of(
         yield pool
     finally:
         await pool.close()
-    assert not list(folder.iterdir())
+    assert not os.listdir(folder)
     left = [process for process in children() if process not in before]
     assert not left
 

@@ -9,7 +9,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from crawlers.exceptions import UserError
+
 _PREFIX = "seine-browser-"
+_LONGEST_PARENT = 32
+"""Bytes of a path below which Chromium can still make its socket: that of a socket has 107 at most."""
 _GUARDIAN = 'while read -r line; do groups=$line; done; [ -z "$groups" ] || kill -s KILL -- $groups; rm -rf -- "$1"'
 
 
@@ -22,6 +26,10 @@ class PrivateFolder:
 
     def __init__(self, parent: str | None = None):
         parent = parent or tempfile.gettempdir()
+        if len(os.fsencode(parent)) > _LONGEST_PARENT:
+            raise UserError(
+                f"BROWSER_TMP_DIR={parent}: expected at most {_LONGEST_PARENT} bytes: sockets are made in it"
+            )
         _remove_abandoned(Path(parent))
         unlocked = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
         self._lock = (unlocked / "lock").open("wb")

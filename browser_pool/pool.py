@@ -162,7 +162,7 @@ class BrowserPool:
             await asyncio.sleep(self._pause)
         assert self._home is not None
         self._launches += 1
-        folder = self._home.path / f"browser-{self._launches}"
+        folder = self._home.path / str(self._launches)
         folder.mkdir()
         launch = Launch(self._executable, folder, self._home, self._options.launch_timeout, identity=identity)
         try:

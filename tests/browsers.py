@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ async def pool_of(
     assert not os.listdir(folder)
     left = [process for process in children() if process not in before]
     assert not left
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """An empty folder whose path leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="b", dir="/tmp") as made:
+        yield Path(made)
 
 
 def children() -> list[psutil.Process]:

@@ -153,4 +153,8 @@ class Backend(ABC):
 
     @abstractmethod
     async def launch(self, launch: Launch) -> Browser:
-        """Raises BrowserError; nothing is left running then."""
+        """Raises BrowserError; no browser is left running then."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what its browsers have shared; all of them have been killed."""

@@ -44,7 +44,6 @@ _SWITCHES = (
     "--disable-domain-reliability",
     "--disable-extensions",
     "--disable-gpu",
-    "--disable-hang-monitor",
     "--disable-ipc-flooding-protection",
     "--disable-prompt-on-repost",
     "--disable-sync",

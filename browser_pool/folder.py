@@ -27,9 +27,7 @@ class PrivateFolder:
     def __init__(self, parent: str | None = None):
         parent = parent or tempfile.gettempdir()
         if len(os.fsencode(parent)) > _LONGEST_PARENT:
-            raise UserError(
-                f"BROWSER_TMP_DIR={parent}: expected at most {_LONGEST_PARENT} bytes: sockets are made in it"
-            )
+            raise UserError(f"BROWSER_TMP_DIR={parent}: expected at most {_LONGEST_PARENT} bytes: it holds sockets")
         _remove_abandoned(Path(parent))
         unlocked = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
         self._lock = (unlocked / "lock").open("wb")

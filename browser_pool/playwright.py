@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from crawlers.identity import Identity
 
+_PING = 2.0
 CALL = 10.0
 """Seconds for what takes milliseconds on a healthy browser."""
 _HINTS = """() => navigator.userAgentData.getHighEntropyValues(
@@ -33,55 +34,111 @@ _HINTS = """() => navigator.userAgentData.getHighEntropyValues(
 
 
 class PlaywrightBackend(Backend):
-    """Many contexts in one Chromium."""
+    """Many contexts in one Chromium; one driver for all Chromiums, replaced when it does not answer."""
 
     name = "playwright"
     shares_process = True
 
+    def __init__(self) -> None:
+        self._driver: Driver | None = None
+
     async def launch(self, launch: Launch) -> PlaywrightBrowser:
         browser = PlaywrightBrowser()
         try:
-            await within(launch.timeout, browser.open(launch), "launch")
+            await within(launch.timeout, self._open(browser, launch), "launch")
         except BaseException as error:
             await browser.kill()
+            await self.close()
             if isinstance(error, PlaywrightError | OSError):
                 raise BrowserGone(f"launch: {_first_line(error)}") from None
             raise
         return browser
 
+    async def _open(self, browser: PlaywrightBrowser, launch: Launch) -> None:
+        starting = asyncio.ensure_future(self._running_driver())
+        try:
+            await browser.start(launch)
+        finally:
+            await asyncio.gather(starting, return_exceptions=True)
+        await browser.connect(starting.result(), launch)
+
+    async def _running_driver(self) -> Driver:
+        if self._driver is not None and not await self._driver.is_well():
+            await self.close()
+        if self._driver is None:
+            self._driver = await Driver.start()
+        return self._driver
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            await driver.end()
+
+
+class Driver:
+    """Playwright's own process, which talks to browsers."""
+
+    def __init__(self, playwright: Playwright, process: psutil.Process | None):
+        self.playwright = playwright
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> Driver:
+        before = set(psutil.Process().children())
+        playwright = await async_playwright().start()
+        started = set(psutil.Process().children()) - before
+        return cls(playwright, next((child for child in started if "run-driver" in child.cmdline()), None))
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process is not None and not _runs(self._process)
+
+    async def is_well(self) -> bool:
+        """Whether it answers."""
+        if self.has_ended:
+            return False
+        try:
+            request = await within(_PING, self.playwright.request.new_context(), "ping the driver")
+            await within(_PING, request.dispose(), "ping the driver")
+        except (PlaywrightError, BrowserTimeout):
+            return False
+        return True
+
+    async def end(self) -> None:
+        """Ask it to end, and kill it where it does not."""
+        if not self.has_ended:
+            with suppress(Exception):
+                await within(_PING, self.playwright.stop(), "stop the driver")
+        if self._process is not None:
+            with suppress(psutil.Error):
+                self._process.kill()
+
 
 class PlaywrightBrowser(Browser):
-    """A Chromium, the driver that talks to it, and what the engine says of itself."""
+    """A Chromium, and what the engine says of itself."""
 
     def __init__(self) -> None:
         self._chromium: Chromium | None = None
-        self._playwright: Playwright | None = None
-        self._driver: psutil.Process | None = None
+        self._driver: Driver | None = None
         self._connected: Any = None
         self._is_lost = False
         self.user_agent = ""
         self.hints: dict[str, Any] = {}
         """The engine's client hints, as CDP takes them."""
 
-    async def open(self, launch: Launch) -> None:
-        starting = asyncio.ensure_future(self._start_driver())
-        try:
-            self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home)
-        finally:
-            await asyncio.gather(starting, return_exceptions=True)
-        self._playwright = starting.result()
-        self._connected = await self._playwright.chromium.connect_over_cdp(
+    async def start(self, launch: Launch) -> None:
+        """Start Chromium."""
+        self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home)
+
+    async def connect(self, driver: Driver, launch: Launch) -> None:
+        """Have `driver` talk to it."""
+        assert self._chromium is not None
+        self._driver = driver
+        self._connected = await driver.playwright.chromium.connect_over_cdp(
             self._chromium.endpoint, artifacts_dir=launch.folder, is_local=True, no_defaults=True
         )
         self._connected.on("disconnected", self._lose)
         await self._ask_engine(launch.folder)
-
-    async def _start_driver(self) -> Playwright:
-        before = set(psutil.Process().children())
-        playwright = await async_playwright().start()
-        started = set(psutil.Process().children()) - before
-        self._driver = next((child for child in started if "run-driver" in child.cmdline()), None)
-        return playwright
 
     async def _ask_engine(self, folder: Path) -> None:
         """What this engine sends by itself: an override must say the same, but for its being headless."""
@@ -100,7 +157,7 @@ class PlaywrightBrowser(Browser):
     @property
     def is_lost(self) -> bool:
         gone = self._chromium is None or self._chromium.has_ended
-        return self._is_lost or gone or (self._driver is not None and not _runs(self._driver))
+        return self._is_lost or gone or (self._driver is not None and self._driver.has_ended)
 
     async def new_context(self, identity: Identity, proxy: str) -> PlaywrightContext:
         made = await within(
@@ -136,12 +193,6 @@ class PlaywrightBrowser(Browser):
         self._is_lost = True
         if self._chromium is not None:
             await self._chromium.kill()
-        if self._playwright is not None:
-            with suppress(Exception):
-                await within(CALL / 2, self._playwright.stop(), "stop the driver")
-        if self._driver is not None:
-            with suppress(psutil.Error):
-                self._driver.kill()
 
 
 class PlaywrightContext(Context):

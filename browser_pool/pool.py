@@ -32,6 +32,8 @@ log = structlog.get_logger("seine.browser")
 
 WATCH_INTERVAL = 0.5
 """Seconds between two looks at the browsers' processes."""
+_LEASES = 3
+"""Browsers that are tried for a tab."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds until another launch is tried after one that failed; doubled each time."""
 
@@ -105,20 +107,26 @@ class BrowserPool:
             pass
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
+        await self.backend.close()
         await self.egress.close()
         if self._home is not None:
             await asyncio.to_thread(self._home.remove)
 
     async def _lease(self, identity: Identity) -> tuple[RunningBrowser, Tab]:
-        running = await self._browser_for(identity)
-        try:
-            return running, await running.lease(identity)
-        except BaseException as error:
-            running.busy -= 1
-            self._freed.set()
-            if isinstance(error, BrowserError):
-                self._end(running, "unresponsive")
-            raise
+        """A tab, of another browser where one has none that is well."""
+        for attempt in range(1, _LEASES + 1):
+            running = await self._browser_for(identity)
+            try:
+                return running, await running.lease(identity)
+            except BaseException as error:
+                running.busy -= 1
+                self._freed.set()
+                if not isinstance(error, BrowserError):
+                    raise
+                self._end(running, "crashed" if running.browser.is_lost else "unresponsive")
+                if attempt == _LEASES:
+                    raise
+        raise AssertionError
 
     async def _browser_for(self, identity: Identity) -> RunningBrowser:
         """One with a place, which is taken."""

@@ -30,7 +30,7 @@ _TRACKERS = (
 @cache
 def blocked_urls(kinds: tuple[str, ...]) -> list[str]:
     """The patterns of those kinds. An image whose address does not end as one is not known as one."""
-    patterns = []
+    patterns: list[str] = []
     for kind in kinds:
         if kind == "trackers":
             patterns += _TRACKERS

@@ -16,7 +16,7 @@ class PagesSpider(Spider):
     """Asks for `-a requests=`, a JSON list of [URL, meta], one after another, and yields what it gets."""
 
     name = "pages_spider"
-    custom_settings = {"CONCURRENT_REQUESTS": 1}  # noqa: RUF012
+    custom_settings = {"CONCURRENT_REQUESTS": 1}
 
     def __init__(self, requests: str, **kwargs: Any):
         super().__init__(**kwargs)

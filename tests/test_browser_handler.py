@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from deploy.demo_shop import DemoShop
 from tests.browsers import short_folder
-from tests.fleet import FrontierSeine
 from tests.servers.web import Page, WebServer
-from tests.support import Finished, Seine
+from tests.support import Seine
+from tests.truth import truth
 
 SHOWN = "<p id=a>plain</p><script>document.getElementById('a').textContent = 'rendered'</script>"
 Web = Callable[..., WebServer]
@@ -98,7 +99,9 @@ def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, 
     })  # fmt: skip
     session = {"identity": "visitor-1"}
     found = pages.get(
-        (site.url + "/login", session), (site.url + "/shop", {**session, "browser": True}), (site.url + "/basket", session)
+        (site.url + "/login", session),
+        (site.url + "/shop", {**session, "browser": True}),
+        (site.url + "/basket", session),
     )
     assert "http=1" in found[1]["text"]
     assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
@@ -131,21 +134,16 @@ def test_without_a_browser_the_error_says_how_to_get_one(pages: Pages, web: Web)
 
 def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:
     """The demo shop's JavaScript section, by its site's rules alone."""
-    host = shop.domains[0]
-    rules = 'when = "always"\nwait_for = "[data-ready]"'
-    _site(sites, host, seeds=_js_seeds(shop), browser=rules)
-    ended = offline.crawl("-O", str(offline.folder / "out.jsonl"), BROWSER_TMP_DIR=browser_folder, timeout=200)
-    assert ended.code == 0, ended.err[-2000:]
-    found = [json.loads(line) for line in (offline.folder / "out.jsonl").read_text().splitlines()]
-    assert found
-    assert {one["rendered_by"] for one in found} == {"playwright"}
-
-
-def _js_seeds(shop: DemoShop) -> list[str]:
-    raise NotImplementedError
-
-
-def _site(sites: Path, domain: str, seeds: list[str], browser: str) -> None:
+    told = [product for product in truth(shop) if product["needs_js"] and product["reachable"]]
+    domain = urlsplit(told[0]["url"]).netloc
+    wanted = [product["url"] for product in told if urlsplit(product["url"]).netloc == domain][:8]
     (sites / "js.toml").write_text(
-        f'name = "js"\ndomains = ["{domain}"]\nseeds = {json.dumps(seeds)}\n[browser]\n{browser}\n'
+        f'name = "js"\ndomains = ["{domain}"]\nseeds = {json.dumps(wanted)}\nfollow = {{ deny = ["."] }}\n'
+        '[browser]\nwhen = "always"\nwait_for = "[data-ready]"\n'
     )
+    out = offline.folder / "out.jsonl"
+    ended = offline.crawl("-a", "sites=js", "-O", str(out), BROWSER_TMP_DIR=browser_folder)
+    assert ended.code == 0, ended.err[-2000:]
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert sorted(one["url"] for one in found) == sorted(wanted)
+    assert {one["rendered_by"] for one in found} == {"playwright"}

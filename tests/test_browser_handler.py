@@ -15,7 +15,6 @@ from deploy.demo_shop import DemoShop
 from tests.browsers import short_folder
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
-from tests.truth import truth
 
 SHOWN = "<p id=a>plain</p><script>document.getElementById('a').textContent = 'rendered'</script>"
 Web = Callable[..., WebServer]
@@ -39,7 +38,12 @@ class Pages:
 
     def get(self, *requests: tuple[str, dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
         out = self._seine.folder / "out.json"
-        shared = {"SPIDER_MODULES": "tests.browser_spider", "BROWSER_TMP_DIR": self._folder, "RETRY_ENABLED": 0}
+        shared = {
+            "SPIDER_MODULES": "tests.browser_spider",
+            "BROWSER_TMP_DIR": self._folder,
+            "RETRY_ENABLED": 0,
+            "ITEM_PIPELINES": "{}",
+        }
         options = [part for name, value in {**shared, **settings}.items() for part in ("-s", f"{name}={value}")]
         self.ended = self._seine.run(
             "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}", "-O", str(out), *options
@@ -98,11 +102,8 @@ def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, 
         "/basket": Page("basket"),
     })  # fmt: skip
     session = {"identity": "visitor-1"}
-    found = pages.get(
-        (site.url + "/login", session),
-        (site.url + "/shop", {**session, "browser": True}),
-        (site.url + "/basket", session),
-    )
+    by_browser = {**session, "browser": True}
+    found = pages.get((site.url + "/login", session), (site.url + "/shop", by_browser), (site.url + "/basket", session))
     assert "http=1" in found[1]["text"]
     assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
 
@@ -134,7 +135,7 @@ def test_without_a_browser_the_error_says_how_to_get_one(pages: Pages, web: Web)
 
 def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:
     """The demo shop's JavaScript section, by its site's rules alone."""
-    told = [product for product in truth(shop) if product["needs_js"] and product["reachable"]]
+    told = [product for product in shop.truth() if product["needs_js"]]
     domain = urlsplit(told[0]["url"]).netloc
     wanted = [product["url"] for product in told if urlsplit(product["url"]).netloc == domain][:8]
     (sites / "js.toml").write_text(

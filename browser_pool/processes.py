@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import psutil
@@ -52,6 +53,7 @@ class ProcessTree:
         self._folder = folder
         self._log = folder / "log"
         self._known: dict[int, psutil.Process] = {}
+        self._lock = threading.Lock()
 
     @property
     def has_ended(self) -> bool:
@@ -63,13 +65,17 @@ class ProcessTree:
         return self._log.read_text(errors="replace")[-500:].strip() if self._log.exists() else ""
 
     def processes(self) -> list[psutil.Process]:
-        """Those that run; each is known from then on, whoever's child it becomes."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            leader = psutil.Process(self.group)
-            for process in (leader, *leader.children(recursive=True), *self._adopted()):
-                self._known.setdefault(process.pid, process)
+        """Those that run; each is known from then on, whoever's child it becomes. Any thread may ask."""
+        with self._lock:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                leader = psutil.Process(self.group)
+                for process in (leader, *leader.children(recursive=True), *self._adopted()):
+                    self._known.setdefault(process.pid, process)
+            self._forget_ended()
+            return list(self._known.values())
+
+    def _forget_ended(self) -> None:
         self._known = {pid: process for pid, process in self._known.items() if process.is_running()}
-        return list(self._known.values())
 
     def _adopted(self) -> Iterator[psutil.Process]:
         """What has left its parent and its group, as crash reporters do, and names the folder."""
@@ -92,16 +98,17 @@ class ProcessTree:
         """Kill and reap what can be; whether something is left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
-        for process in self._known.values():
-            with contextlib.suppress(psutil.Error):
-                process.kill()  # psutil knows a pid that was given to another process
-                if process.status() == psutil.STATUS_ZOMBIE:
-                    _reap(process.pid)
-        self._leader.poll()
-        while _reap(-self.group):
-            pass
-        self._known = {pid: process for pid, process in self._known.items() if process.is_running()}
-        return bool(self._known) or _has_members(self.group)
+        with self._lock:
+            for process in self._known.values():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()  # psutil knows a pid that was given to another process
+                    if process.status() == psutil.STATUS_ZOMBIE:
+                        _reap(process.pid)
+            self._leader.poll()
+            while _reap(-self.group):
+                pass
+            self._forget_ended()
+            return bool(self._known) or _has_members(self.group)
 
 
 def _reap(pid: int) -> bool:

@@ -110,7 +110,7 @@ class EgressPort:
             _remember(self.refusals, host, str(error))
             metrics.BROWSER_REFUSED.inc()
             return _NOT_ALLOWED
-        except (OSError, ProxyError, TimeoutError) as error:
+        except (OSError, ProxyError, TimeoutError, ValueError) as error:  # the last: an upstream's URL that is none
             _remember(self.failures, host, str(error) or "timed out")
             return _REFUSED if isinstance(error, ConnectionRefusedError) else _UNREACHABLE
         self.failures.pop(host, None)
@@ -257,7 +257,11 @@ class _Client(_Side):
 
     async def _connect(self, host: str, port: int) -> None:
         remote = _Remote(self, self._port)
-        self._reply(await self._port.dial(host, port, remote), remote)
+        code = _FAILED
+        try:
+            code = await self._port.dial(host, port, remote)
+        finally:
+            self._reply(code, remote)
 
     def _reply(self, code: int, remote: _Remote | None = None) -> None:
         if self.transport.is_closing():

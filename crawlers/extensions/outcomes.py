@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.request")
 
-_REFUSALS = {"Forbidden by robots.txt": "robots", "Filtered offsite": "offsite", "page limit": "page limit"}
+_REFUSALS = {
+    "Forbidden by robots.txt": "robots",
+    "Forbidden address": "address",
+    "Filtered offsite": "offsite",
+    "page limit": "page limit",
+}
 _TOO_LARGE = "too large"
 """The body exceeded DOWNLOAD_MAXSIZE, on the wire or decompressed."""
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from scrapy.exceptions import (
     DownloadCancelledError,
@@ -24,13 +23,10 @@ from scrapy.exceptions import (
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from browser_pool.backend import PageTask
-from browser_pool.backends import backend_of
 from browser_pool.cookies import cookies_of
-from browser_pool.egress import Egress
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageTooLarge
-from browser_pool.options import PoolOptions
-from browser_pool.pool import BrowserPool
 from browser_pool.responses import response_of
+from browser_pool.shared import SharedPool
 from crawlers.browser_rules import rules_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
@@ -172,24 +168,3 @@ def _methods(given: Any) -> tuple[Any, ...]:
 def _departure() -> Any:
     departure = DEPARTURE.get()
     return departure.leave if departure is not None else None
-
-
-class SharedPool:
-    """The pool of a crawler's process, made when the first page needs it."""
-
-    _pools: ClassVar[WeakKeyDictionary[Crawler, BrowserPool]] = WeakKeyDictionary()
-
-    @classmethod
-    def of(cls, crawler: Crawler) -> BrowserPool:
-        """Raises UserError where there is no browser."""
-        if crawler not in cls._pools:
-            settings: Any = crawler.settings
-            pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), Egress())
-            pool.open()
-            cls._pools[crawler] = pool
-        return cls._pools[crawler]
-
-    @classmethod
-    def closing(cls, crawler: Crawler) -> BrowserPool | None:
-        """The pool, once: the caller closes it."""
-        return cls._pools.pop(crawler, None)

@@ -210,6 +210,7 @@ AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit 
 EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
+    "browser_pool.warm_start.WarmStart": 200,
     "crawlers.extensions.progress.LiveProgress": 500,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }

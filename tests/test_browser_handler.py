@@ -133,6 +133,15 @@ def test_without_a_browser_the_error_says_how_to_get_one(pages: Pages, web: Web)
     assert any("BROWSER_EXECUTABLE" in event.get("error", "") for event in pages.ended.events("request"))
 
 
+def test_a_site_of_browser_pages_does_not_start_without_one(offline: Seine, sites: Path) -> None:
+    rules = '[browser]\nwhen = "always"'
+    (sites / "js.toml").write_text(f'name = "js"\ndomains = ["a.test"]\nseeds = ["http://a.test/"]\n{rules}\n')
+    ended = offline.crawl("-a", "sites=js", BROWSER_EXECUTABLE="/nowhere/chromium")
+    assert ended.code == 2
+    assert "BROWSER_EXECUTABLE=/nowhere/chromium: expected a program" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:
     """The demo shop's JavaScript section, by its site's rules alone."""
     told = [product for product in shop.truth() if product["needs_js"]]

@@ -18,6 +18,7 @@ import pytest
 
 from browser_pool.backend import Backend
 from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout
+from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from tests.browsers import BACKENDS, BOT, children, chromiums, pool_of, run, short_folder, task
 from tests.polling import eventually
@@ -190,6 +191,28 @@ def test_a_browser_that_is_stopped(backend: Backend, folder: Path, web: Web) -> 
             [other] = await _browsers_after(pool, site.url + "/")
             assert other != browser
             other.suspend()  # while it has nothing to do
+            await _rendered(pool, site.url + "/")
+
+    run(crawl())
+
+
+def test_a_driver_that_is_killed(folder: Path, web: Web) -> None:
+    """Playwright's own process: its browser seems connected for ever."""
+    site = web({"/": Page("here")})
+    site.latency = 0.5
+
+    async def crawl() -> None:
+        async with pool_of(PlaywrightBackend(), folder) as pool:
+            await pool.render(task(site.url + "/"), BOT)
+            page = asyncio.ensure_future(pool.render(task(site.url + "/"), BOT))
+            await eventually(lambda: site.times["/"] == 2, "the page")
+            for process in children():
+                if "run-driver" in process.cmdline():
+                    process.kill()
+            began_at = monotonic()
+            with pytest.raises(BrowserError):
+                await page
+            assert monotonic() - began_at < 10
             await _rendered(pool, site.url + "/")
 
     run(crawl())

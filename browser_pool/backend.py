@@ -85,9 +85,9 @@ class Launch:
     """Of the worker: it is told of what runs."""
     timeout: float
     proxy: str = ""
-    """`socks5://host:port` for all of it; '' where each context has its own."""
+    """The egress port of `identity`: of all traffic, where the backend has one context per process."""
     identity: Identity | None = None
-    """Of the only context, where the backend has one per process."""
+    """Whose page is the first; None at a warm start."""
 
 
 class Page(ABC):
@@ -149,7 +149,7 @@ class Backend(ABC):
     name: ClassVar[str]
     """What `rendered_by` says."""
     shares_process: ClassVar[bool]
-    """Whether one process holds the contexts of several identities."""
+    """Whether one process holds the contexts of several identities, and several pages at once."""
 
     @abstractmethod
     async def launch(self, launch: Launch) -> Browser:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BACKENDS = {
     "playwright": "browser_pool.playwright.PlaywrightBackend",
+    "selenium": "browser_pool.selenium.SeleniumBackend",
 }
 
 

@@ -16,8 +16,6 @@ from browser_pool.processes import ProcessTree
 from crawlers.exceptions import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from browser_pool.folder import PrivateFolder
 
 _NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chromium-headless-shell")
@@ -105,11 +103,11 @@ class Chromium:
         """Its DevTools address, `ws://…`."""
 
     @classmethod
-    async def launch(cls, executable: str, folder: Path, home: PrivateFolder, further: Sequence[str] = ()) -> Chromium:
-        """Start it, and return when it can be talked to. Raises BrowserGone where it ends instead."""
+    async def launch(cls, executable: str, folder: Path, home: PrivateFolder, proxy: str = "") -> Chromium:
+        """Start it, its own traffic through `proxy`; return when it can be talked to. Raises BrowserGone."""
         profile = folder / "profile"
         profile.mkdir()
-        command = [executable, *switches(), *further, f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        command = [executable, *switches(proxy), f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         browser = cls(ProcessTree([*command, "about:blank"], folder, home), folder)
         try:
             browser.endpoint = await browser._listening(profile / "DevToolsActivePort")

@@ -46,7 +46,8 @@ class BrowserPool:
         self.egress = egress
         self._options = options
         self._executable = find_executable(options.executable)
-        self._slots = asyncio.Semaphore(options.processes * options.pages)
+        self._pages = options.pages if backend.shares_process else 1
+        self._slots = asyncio.Semaphore(options.processes * self._pages)
         self._launching = asyncio.Lock()
         self._freed = asyncio.Event()
         self._running: list[RunningBrowser] = []
@@ -145,7 +146,7 @@ class BrowserPool:
         for running in list(self._running):
             if running.browser.is_lost:
                 self._end(running, "crashed")
-        free = [running for running in self._active() if running.busy < self._options.pages]
+        free = [running for running in self._active() if running.busy < self._pages]
         known = [running for running in free if identity.label in running.labels]
         others = free if self.backend.shares_process else []
         return next(iter(known or others), None)
@@ -172,7 +173,8 @@ class BrowserPool:
         self._launches += 1
         folder = self._home.path / str(self._launches)
         folder.mkdir()
-        launch = Launch(self._executable, folder, self._home, self._options.launch_timeout, identity=identity)
+        proxy = "" if identity is None else (await self.egress.port(identity.label, identity.proxy)).url
+        launch = Launch(self._executable, folder, self._home, self._options.launch_timeout, proxy, identity)
         try:
             browser = await self.backend.launch(launch)
         except BrowserError as error:

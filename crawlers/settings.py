@@ -82,7 +82,7 @@ PLAIN_DOWNLOAD_HANDLER = "scrapy.core.downloader.handlers.http11.HTTP11DownloadH
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Browsers (docs/browser-pool.md) -------------------------------------------------------------------------------
-BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright")
+BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright or selenium")
 BROWSER_EXECUTABLE = env("BROWSER_EXECUTABLE", str, None, "Chromium's program; one on PATH when unset")
 BROWSER_TMP_DIR = env("BROWSER_TMP_DIR", str, None, "folder of the workers' private ones; the system's when unset")
 BROWSER_PROCESSES = env("BROWSER_PROCESSES", int, 1, "browsers at once in a worker")

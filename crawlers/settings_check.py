@@ -37,7 +37,7 @@ _POSITIVE = {
     "BROWSER_LAUNCH_TIMEOUT",
 }
 _CHOICES = {
-    "BROWSER_BACKEND": ("playwright",),
+    "BROWSER_BACKEND": ("playwright", "selenium"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }

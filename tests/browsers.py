@@ -17,11 +17,12 @@ from browser_pool.egress import Egress
 from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
+from browser_pool.selenium import SeleniumBackend
 from crawlers.browser_rules import BrowserRules
 from crawlers.identity import Identity
 
 BOT = Identity("bot", user_agent="Seine (+https://example.org/seine-bot)")
-BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend,)
+BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend)
 
 
 def task(url: str, timeout: float = 20.0, **changes: Any) -> PageTask:

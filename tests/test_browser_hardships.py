@@ -117,7 +117,7 @@ def test_a_page_that_never_loads(backend: Backend, folder: Path, web: Web) -> No
                 began_at = monotonic()
                 with pytest.raises(BrowserTimeout):
                     await pool.render(task(url, 2), BOT)
-                assert monotonic() - began_at < 6
+                assert monotonic() - began_at < 12
             assert (await pool.render(task(site.url + "/"), BOT)).status == 200
         never.set()
         server.close()
@@ -138,7 +138,8 @@ def test_a_script_that_loops_after_load(backend: Backend, folder: Path, web: Web
                 await _rendered(pool, site.url + "/loop")
                 await asyncio.sleep(1.5)  # by now it loops, in a tab that nobody uses
                 assert await _rendered(pool, site.url + "/fine") == 1
-            assert chromiums() == [browser]
+            if backend.shares_process:
+                assert chromiums() == [browser]
 
     run(crawl())
 

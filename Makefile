@@ -28,7 +28,8 @@ setup: $(VENV)/.ready ## make the virtual environment
 crawl: setup ## crawl the demo shop to a real Kafka topic, and show the records
 	@deploy/local/first-crawl
 
-test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services, JOBS files at a time
+test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services and Chromium, JOBS files at a time
+	@deploy/local/chromium
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready-dev ## ruff's checks and format
@@ -61,6 +62,7 @@ chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments
 	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py; \
 	CHAOS_SEED=$$seed ONCE_PAGES=4000 ONCE_DISTURBANCES=120 $(BIN)/python -m pytest -q -s tests/test_exactly_once.py -k whatever
 	@OUTAGE_SECONDS=30 $(BIN)/python -m pytest -q -s tests/test_frontier_faults.py -k silent
+	@BROWSER_KILLS=100 $(BIN)/python -m pytest -q -s tests/test_browser_hardships.py -k killed_in_the_middle
 	@OUTAGE_SECONDS=60 $(BIN)/python -m pytest -q -s tests/test_outages.py
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays

@@ -43,3 +43,14 @@ CLAIM_SECONDS = Histogram("seine_claim_seconds", "Until a large field is durable
 CLAIM_RETRIES = Counter("seine_claim_retries", "Tries that failed, by reason.", ("reason",), registry=REGISTRY)
 CLAIMS_IN_FLIGHT = Gauge("seine_claims_in_flight", "Large fields on their way to the store.", registry=REGISTRY)
 CLAIMS_AWAY = Gauge("seine_claims_away", "1 while the claim store takes nothing.", registry=REGISTRY)
+
+BROWSER_PAGES = Counter(
+    "seine_browser_pages", "Pages rendered, by backend and end.", ("backend", "end"), registry=REGISTRY
+)
+BROWSER_SECONDS = Histogram("seine_browser_seconds", "Of a page, from its lease to its end.", registry=REGISTRY)
+BROWSER_LAUNCHES = Counter("seine_browser_launches", "Browsers started.", ("backend",), registry=REGISTRY)
+BROWSER_ENDS = Counter("seine_browser_ends", "Browsers ended, by reason.", ("reason",), registry=REGISTRY)
+BROWSER_BUSY = Gauge("seine_browser_pages_busy", "Pages that are being rendered.", registry=REGISTRY)
+BROWSER_MEMORY = Gauge("seine_browser_memory_bytes", "Resident memory of all browser processes.", registry=REGISTRY)
+BROWSER_BYTES = Counter("seine_browser_bytes", "Through the egress proxy.", ("direction",), registry=REGISTRY)
+BROWSER_REFUSED = Counter("seine_browser_refused", "Connections of browsers that were refused.", registry=REGISTRY)

@@ -107,10 +107,11 @@ BAN_STATUSES = env("BAN_STATUSES", list, ["430", "999"], "statuses that mean a b
 CAPTCHA_SOLVER = env("CAPTCHA_SOLVER", str, None, "path of the operator's class that answers CAPTCHAs")
 CAPTCHA_SOLVER_TIMEOUT = env("CAPTCHA_SOLVER_TIMEOUT", float, 120.0, "seconds that it has for one")
 DOWNLOAD_HANDLERS = {
-    "http": "crawlers.fetching.dialling.GuardedHTTPHandler",
-    "https": "crawlers.fetching.dialling.GuardedHTTPHandler",
-    **(_NO_OTHERS := dict.fromkeys(("data", "file", "ftp", "s3"))),  # a page must not lead into our files
+    "http": "browser_pool.handler.BrowserHandler",
+    "https": "browser_pool.handler.BrowserHandler",
+    **dict.fromkeys(("data", "file", "ftp", "s3")),  # a page must not lead into our files
 }
+PLAIN_DOWNLOAD_HANDLER = "crawlers.fetching.dialling.GuardedHTTPHandler"  # of what needs no browser
 DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
 RETRY_EXCEPTIONS = [*_RETRY_EXCEPTIONS, "crawlers.refusals.Postponed"]
 RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
@@ -120,6 +121,19 @@ SPIDER_MIDDLEWARES = {
     "middlewares.accounting.AccountingMiddleware": 1000,  # next to the spider: it sees all it yields
 }
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
+
+# --- Browsers (docs/browser-pool.md) -------------------------------------------------------------------------------
+BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright or selenium")
+BROWSER_EXECUTABLE = env("BROWSER_EXECUTABLE", str, None, "Chromium's program; one on PATH when unset")
+BROWSER_TMP_DIR = env("BROWSER_TMP_DIR", str, None, "folder of the workers' private ones; the system's when unset")
+BROWSER_PROCESSES = env("BROWSER_PROCESSES", int, 1, "browsers at once in a worker")
+BROWSER_PAGES = env("BROWSER_PAGES", int, 4, "pages at once in a browser")
+BROWSER_PAGE_USES = env("BROWSER_PAGE_USES", int, 5, "pages that a tab shows until it is replaced")
+BROWSER_RETIRE_PAGES = env("BROWSER_RETIRE_PAGES", int, 1000, "pages until a browser is replaced")
+BROWSER_RETIRE_SECONDS = env("BROWSER_RETIRE_SECONDS", float, 3600.0, "seconds until a browser is replaced")
+BROWSER_RETIRE_MEMORY = env("BROWSER_RETIRE_MEMORY", int, 2048, "MiB of a browser at which it is replaced")
+BROWSER_PAGE_MEMORY = env("BROWSER_PAGE_MEMORY", int, 768, "MiB of a page's process at which it is killed")
+BROWSER_LAUNCH_TIMEOUT = env("BROWSER_LAUNCH_TIMEOUT", float, 30.0, "seconds for a browser to start")
 
 # --- Extraction to Kafka -------------------------------------------------------------------------------------------
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
@@ -231,11 +245,7 @@ FRONTIER_SETTINGS = {
     "FRONTIER_ENABLED": True,
     "SCHEDULER": "crawlers.frontier.scheduler.FrontierScheduler",
     "DOWNLOADER": "crawlers.frontier.downloader.FleetDownloader",
-    "DOWNLOAD_HANDLERS": {
-        "http": "crawlers.frontier.sending.DepartingHTTPHandler",
-        "https": "crawlers.frontier.sending.DepartingHTTPHandler",
-        **_NO_OTHERS,
-    },
+    "PLAIN_DOWNLOAD_HANDLER": "crawlers.frontier.sending.DepartingHTTPHandler",
     "RETRY_ENABLED": False,  # the frontier's retries are durable
     "EXACTLY_ONCE": "pipelines.exactly_once.delivery.ExactlyOnce",  # where KAFKA_DELIVERY says so
 }
@@ -246,6 +256,7 @@ AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit 
 EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
+    "browser_pool.warm_start.WarmStart": 200,
     "crawlers.extensions.progress.LiveProgress": 500,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }

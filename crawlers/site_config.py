@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from crawlers.browser_rules import BLOCKED, WAIT_UNTIL, WHEN, Action, BrowserRules, mistakes_of
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
@@ -110,6 +111,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     robots: RobotsRules = RobotsRules()
     bans: BanRules = BanRules()
     changes: Changes = Changes()
+    browser: BrowserRules = BrowserRules()
+    """Whether and how its pages are rendered by a browser."""
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
 
@@ -212,10 +215,13 @@ _TABLES = {
     "robots": RobotsRules,
     "bans": BanRules,
     "changes": Changes,
+    "browser": BrowserRules,
+    "browser.actions": Action,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
 }
+_CHOICES = {"browser.when": WHEN, "browser.block": BLOCKED, "browser.wait_until": WAIT_UNTIL}
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -242,6 +248,8 @@ def _explained(source: _Source, message: str) -> SiteError:
 
 def _choices(place: str) -> str:
     """What a key may say, as a text."""
+    if place in _CHOICES:
+        return ", ".join(_CHOICES[place])
     _, _, rest = place.partition("masking.")
     if place.startswith("robots"):
         return ", ".join(get_args(Directive))
@@ -270,6 +278,8 @@ def _check(site: Site, source: _Source) -> None:
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
     _check_bans(site, source)
+    for key, mistake in mistakes_of(site.browser):
+        raise source.error(f"browser.{key}", mistake)
 
 
 def _check_changes(changes: Changes, source: _Source) -> None:

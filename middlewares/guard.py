@@ -9,6 +9,7 @@ from scrapy import signals
 from scrapy.exceptions import StopDownload
 from scrapy.utils.httpobj import urlparse_cached
 
+from crawlers.browser_rules import RENDERED
 from crawlers.fetching.content_types import ContentTypes
 from crawlers.fetching.dialling import private_address
 from crawlers.fetching.policy import AddressPolicy
@@ -56,8 +57,13 @@ class GuardMiddleware:
             raise StopDownload(fail=False)
 
     def process_response(self, request: Request, response: Response) -> Response:
-        """Refuse a page whose body was not downloaded; errors and redirects are what they are without it."""
-        if STOPPED in response.flags and 200 <= response.status < 300:
-            declared = (response.headers.get("Content-Type") or b"").decode("latin-1")
-            raise Refused("content type", f"{declared} is none of CONTENT_TYPES")
+        """Refuse a page whose body was not downloaded; errors and redirects are what they are without it.
+
+        A browser loads what it is shown whole: its pages are refused afterwards.
+        """
+        if not response.flags or not 200 <= response.status < 300:
+            return response
+        declared = response.headers.get("Content-Type") or b""
+        if STOPPED in response.flags or (RENDERED in response.flags and not self._types.takes(declared)):
+            raise Refused("content type", f"{declared.decode('latin-1')} is none of CONTENT_TYPES")
         return response

@@ -8,6 +8,7 @@ from scrapy import signals
 from scrapy.exceptions import NotConfigured
 from scrapy.utils.httpobj import urlparse_cached
 
+from crawlers.browser_rules import RENDERED
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
 from crawlers.frontier.connection import Servers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from scrapy import Request
     from scrapy.crawler import Crawler
+    from scrapy.http import Response
 
     from crawlers.robots.robots import Known
 
@@ -63,16 +65,30 @@ class RobotsMiddleware:
 
     def process_request(self, request: Request) -> Awaitable[None] | None:
         """Raise Refused where the rules forbid it, RobotsUnreachable where nobody knows them."""
-        if request.meta.get("dont_obey_robotstxt"):
-            return None
-        site = site_of(request, self._crawler.spider)
-        if site is not None and not site.robots.obey:
+        if not self._is_asked_about(request):
             return None
         origin = f"{urlparse_cached(request).scheme}://{domain_of(request.url)}"
         if (known := self._robots.known(origin)) is None:
             return self._ask(request, origin)
         self._check(request, known)
         return None
+
+    def process_response(self, request: Request, response: Response) -> Response | Awaitable[Response]:
+        """A browser follows redirects by itself: a page that it was led to, and may not have, is not used."""
+        if RENDERED in response.flags and response.url != request.url and self._is_asked_about(request):
+            return self._look_back(request.replace(url=response.url), response)
+        return response
+
+    def _is_asked_about(self, request: Request) -> bool:
+        if request.meta.get("dont_obey_robotstxt"):
+            return False
+        site = site_of(request, self._crawler.spider)
+        return site is None or site.robots.obey
+
+    async def _look_back(self, request: Request, response: Response) -> Response:
+        if (asked := self.process_request(request)) is not None:
+            await asked
+        return response
 
     async def _ask(self, request: Request, origin: str) -> None:
         self._check(request, await self._robots.find(origin))

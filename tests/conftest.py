@@ -143,8 +143,8 @@ def web() -> Iterator[Callable[..., WebServer]]:
     """Starts servers that end with the test."""
     servers: list[WebServer] = []
 
-    def start(pages: dict[str, Any], certificate: Certificate | None = None) -> WebServer:
-        servers.append(WebServer(pages, certificate=certificate).__enter__())
+    def start(pages: dict[str, Any], certificate: Certificate | None = None, host: str = "127.0.0.1") -> WebServer:
+        servers.append(WebServer(pages, host, certificate).__enter__())
         return servers[-1]
 
     yield start

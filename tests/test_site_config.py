@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,21 @@ def test_a_file_of_urls_may_hold_notes_blank_lines_and_a_byte_order_mark(tmp_pat
         "\ufeffhttp://shop.example/1#top\r\n\r\n  # a note\r\n http://shop.example/2 \r\n", encoding="utf-8"
     )
     assert read_targets(str(tmp_path), urls=f"@{path}").urls == ("http://shop.example/1", "http://shop.example/2")
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ('when = "sometimes"', "expected one of never, always"),
+        ('wait = "#a"', "unknown key browser.wait, expected one of when"),
+        ('actions = [{ click = "#a", scroll = 3 }]', "an action has click and scroll, expected exactly one of"),
+        ('actions = [{ value = "x" }]', "an action has nothing to do"),
+        ('capture = ["("]', "expected a regular expression"),
+        ('block = ["ads"]', "expected one of images, fonts, media, trackers"),
+    ],
+)
+def test_a_mistake_in_browser_rules_is_named(tmp_path: Path, rules: str, said: str) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(f'name = "shop"\ndomains = ["shop.example"]\n[browser]\n{rules}\n')
+    with pytest.raises(SiteError, match=re.escape(said)):
+        load_site(path)

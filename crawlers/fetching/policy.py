@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from crawlers.site_config import Site
 
+_HTTPS = 443
+
 
 class AddressPolicy:
     """The rules by domain. UserError where ALLOWED_PRIVATE_NETWORKS is not right."""
@@ -34,3 +36,8 @@ class AddressPolicy:
     def rules(self, url: str) -> AddressRules:
         """What holds for `url`."""
         return self._by_domain.get(domain_of(url), self._default) if self._by_domain else self._default
+
+    def rules_of(self, host: str, port: int) -> AddressRules:
+        """What holds for a connection, whose URL is not known."""
+        scheme = "https" if port == _HTTPS else "http"
+        return self.rules(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from scrapy import Spider
 
-_TRANSIENT = frozenset(("download_latency", "download_slot", "download_timeout", "is_start_request"))
+_TRANSIENT = frozenset(
+    (
+        "download_latency",
+        "download_slot",
+        "download_timeout",
+        "is_start_request",
+        "identity",
+        "rendered",
+        "rendered_by",
+    )
+)
 """Keys of meta that one attempt leaves behind and the next must not see."""
 
 

@@ -6,6 +6,7 @@ to do but to write, and the moment of that write is what the next request of its
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,18 @@ class Departure:
         self._left = left
         self.held = 0.0
         """Seconds that it waited with its connection."""
+
+    async def leave(self) -> None:
+        """Return at its time, as one that leaves now. For what has no connection of its own to wait with.
+
+        Raises NotLeased.
+        """
+        if (wait := self._start_at() - monotonic()) > 0:
+            self.held = wait
+            await asyncio.sleep(wait)
+        if not self._may_leave():
+            raise NotLeased
+        self._left()
 
     def wait_with(self, connection: Any) -> Any:
         """The connection, or a Deferred of it: written to next, it leaves at its time."""

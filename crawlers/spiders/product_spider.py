@@ -79,7 +79,7 @@ class ProductSpider(Spider):
             if self.seeded_sites is not None and name not in self.seeded_sites:
                 continue
             for url in site.sitemaps:
-                yield self._request(url, site, callback=self.parse_sitemap, priority=1)
+                yield self._sitemap_request(url, site)
             for url in site.seeds:
                 yield self._request(url, site)
 
@@ -98,7 +98,7 @@ class ProductSpider(Spider):
             return
         for url in sitemaps:
             if site.owns(url):
-                yield self._request(url, site, callback=self.parse_sitemap, priority=1)
+                yield self._sitemap_request(url, site)
         yield from self._wanted(absolute(response.url, pages), site, depth=0)
 
     def parse(self, response: Response, **kwargs: Any) -> Iterator[Request | Product]:
@@ -160,6 +160,12 @@ class ProductSpider(Spider):
         if site.name not in self._decisions:
             self._decisions[site.name] = lru_cache(_REMEMBERED)(site.wants)
         return self._decisions[site.name]
+
+    def _sitemap_request(self, url: str, site: Site) -> Request:
+        request = self._request(url, site, callback=self.parse_sitemap, priority=1)
+        if site.browser.when != "never":
+            request.meta["browser"] = False
+        return request
 
     def _request(self, url: str, site: Site, **kwargs: Any) -> Request:
         meta = {"site": site.name} if site.name in self.sites else {}

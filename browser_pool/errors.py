@@ -1,0 +1,47 @@
+"""What goes wrong in a browser. A page that fails so is worth another attempt, unless said otherwise.
+
+BrowserError
+├── BrowserTimeout   a call took longer than its limit
+├── BrowserGone      the browser, or what renders the page in it, has crashed or been killed
+├── PageFailed       the page cannot be had: its server, its network, its script
+├── NotAPage         the address is a download: for plain HTTP
+└── PageTooLarge     the document is larger than DOWNLOAD_MAXSIZE: no attempt will change that
+"""
+
+from __future__ import annotations
+
+ERROR_PAGE = "chrome-error:"
+"""What the address of Chromium's own page about a navigation that failed begins with."""
+
+
+class BrowserError(Exception):
+    """The root."""
+
+
+class BrowserTimeout(BrowserError):
+    """A call to the browser has not returned within its limit."""
+
+
+class BrowserGone(BrowserError):
+    """What was asked is no longer there."""
+
+
+class PageFailed(BrowserError):
+    """The page could not be loaded, or did not do what its site's rules wait for."""
+
+    def __init__(self, message: str, url: str = ""):
+        super().__init__(message)
+        self.url = url
+        """Where its last navigation led, after redirects; '' where there was none."""
+
+
+class NotAPage(BrowserError):
+    """The browser would download the address instead of showing it."""
+
+
+class PageTooLarge(BrowserError):
+    """The rendered document has more bytes than are allowed."""
+
+    def __init__(self, size: int):
+        super().__init__(f"{size} bytes")
+        self.size = size

@@ -1,0 +1,171 @@
+"""Scrapy's download handler: requests that ask for a browser get one, all others Scrapy's own HTTP.
+
+`meta["browser"]`: True, False, or a dict of rules beside the site's; without it the site's `[browser]` decides.
+`meta["playwright"]` is scrapy-playwright's name for True, with its `playwright_page_methods`,
+`playwright_page_goto_kwargs` and `playwright_context`.
+The page is told of in `meta["rendered_by"]` and `meta["rendered"]`, a `browser_pool.backend.Rendered`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from scrapy.exceptions import (
+    DownloadCancelledError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+    IgnoreRequest,
+    NotSupported,
+)
+from scrapy.utils.misc import build_from_crawler, load_object
+
+from browser_pool.backend import PageTask
+from browser_pool.cookies import cookies_of
+from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.responses import response_of
+from browser_pool.shared import SharedPool
+from crawlers.browser_rules import rules_of
+from crawlers.budgets import site_of
+from crawlers.domains import domain_of
+from crawlers.fetching.dialling import private_address
+from crawlers.frontier.sending import DEPARTURE
+from crawlers.identity import identity_of
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from browser_pool.backend import Rendered
+    from crawlers.browser_rules import BrowserRules
+    from crawlers.identity import Identity
+
+_NOT_SUPPORTED = (
+    "playwright_include_page",
+    "playwright_page",
+    "playwright_page_init_callback",
+    "playwright_page_event_handlers",
+    "playwright_context_kwargs",
+)
+"""Of scrapy-playwright's conventions: a page is the pool's, and serves other requests after this one."""
+
+
+class BrowserHandler:
+    """One per scheme; both use the worker's one pool."""
+
+    lazy = False
+
+    def __init__(self, crawler: Crawler, plain: Any):
+        self._crawler = crawler
+        self._plain = plain
+        self.waits_for_departure = getattr(plain, "waits_for_departure", False)
+        settings: Any = crawler.settings
+        self._user_agent = settings["USER_AGENT"]
+        self._max_size = settings.getint("DOWNLOAD_MAXSIZE")
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        plain = load_object(crawler.settings["PLAIN_DOWNLOAD_HANDLER"])
+        return cls(crawler, build_from_crawler(plain, crawler))
+
+    async def download_request(self, request: Request) -> Response:
+        """The response. A cancellation never leaves as one: the engine would wait for ever."""
+        try:
+            if (rules := self._rules(request)) is None:
+                return await self._plain.download_request(request)
+            return await self._render(request, rules)
+        except asyncio.CancelledError:
+            raise DownloadFailedError("cancelled") from None
+
+    async def close(self) -> None:
+        if (pool := SharedPool.closing(self._crawler)) is not None:
+            await pool.close()
+        await self._plain.close()
+
+    def _rules(self, request: Request) -> BrowserRules | None:
+        """What the browser is to do with `request`; None where it gets plain HTTP."""
+        asked = request.meta.get("browser", request.meta.get("playwright"))
+        site = site_of(request, self._crawler.spider)
+        if asked is None:
+            asked = site is not None and site.browser.when == "always"
+        if asked is False or asked is None:
+            return None
+        try:
+            return rules_of(asked, site.browser if site is not None else None)
+        except ValueError as error:
+            raise NotSupported(str(error)) from None
+
+    async def _render(self, request: Request, rules: BrowserRules) -> Response:
+        task = self._task(request, rules)
+        identity = self._identity(request)
+        pool = SharedPool.of(self._crawler)
+        request.meta.pop("rendered", None)
+        request.meta["rendered_by"] = pool.backend.name
+        try:
+            rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, _departure())))
+        except NotAPage:
+            del request.meta["rendered_by"]
+            return await self._plain.download_request(request)
+        except BrowserTimeout as error:
+            raise DownloadTimeoutError(str(error)) from None
+        except PageTooLarge as error:
+            raise DownloadCancelledError(f"{error} exceeded DOWNLOAD_MAXSIZE") from None
+        except BrowserError as error:
+            raise await self._failed(request, identity, error) from None
+        self._check_site(request, rendered)
+        request.meta["rendered"] = rendered
+        if "first_byte" in rendered.timings:
+            request.meta["download_latency"] = rendered.timings["first_byte"] / 1000
+        return response_of(request, rendered, task.cookies)
+
+    def _task(self, request: Request, rules: BrowserRules) -> PageTask:
+        meta = request.meta
+        if request.method != "GET":
+            raise NotSupported(f"{request.method} with a browser: expected GET")
+        for key in _NOT_SUPPORTED:
+            if meta.get(key):
+                raise NotSupported(f'meta["{key}"]: a page of the pool is not lent')
+        referer = request.headers.get("Referer") or b""
+        return PageTask(
+            request.url,
+            rules,
+            timeout=float(meta.get("download_timeout") or self._crawler.settings.getfloat("DOWNLOAD_TIMEOUT")),
+            max_bytes=int(meta.get("download_maxsize", self._max_size)),
+            referer=referer.decode("latin-1"),
+            cookies=cookies_of(request),
+            methods=_methods(meta.get("playwright_page_methods")),
+            goto=dict(meta.get("playwright_page_goto_kwargs") or {}),
+        )
+
+    def _identity(self, request: Request) -> Identity:
+        identity = identity_of(request, self._user_agent)
+        if name := request.meta.get("playwright_context"):
+            return replace(identity, label=f"{identity.label}/{name}")
+        return identity
+
+    async def _failed(self, request: Request, identity: Identity, error: BrowserError) -> Exception:
+        """What Scrapy is told; the egress knows of the network what the browser does not."""
+        host = urlsplit(error.url if isinstance(error, PageFailed) and error.url else request.url).hostname or ""
+        port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
+        if why := port.refusals.get(host):
+            return private_address(f"{host}: {why}")
+        return DownloadFailedError(port.failures.get(host) or f"{type(error).__name__}: {error}")
+
+    def _check_site(self, request: Request, rendered: Rendered) -> None:
+        """A browser follows redirects by itself: one that leaves the site is refused here."""
+        site = site_of(request, self._crawler.spider)
+        if site is not None and not site.owns(rendered.url):
+            raise IgnoreRequest(f"Filtered offsite request to {domain_of(rendered.url)!r}")
+
+
+def _methods(given: Any) -> tuple[Any, ...]:
+    """scrapy-playwright takes a list, or a dict whose values are meant."""
+    return tuple(given.values() if isinstance(given, dict) else given or ())
+
+
+def _departure() -> Any:
+    departure = DEPARTURE.get()
+    return departure.leave if departure is not None else None

@@ -1,0 +1,276 @@
+"""One of Playwright's pages: set up once, then used for one navigation after another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+from browser_pool.actions import perform
+from browser_pool.backend import Captured, Cookie, Page, PageTask, Rendered
+from browser_pool.blocking import blocked_urls
+from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.limits import within
+from browser_pool.page_methods import call_page_method
+
+_CALL = 10.0
+_PING = 2.0
+"""Seconds for a page's script engine to answer."""
+_HOPS = 20
+"""Navigations that scripts of one page may start."""
+_ANSWER_WITHOUT_BODY = "ERR_HTTP_RESPONSE_CODE_FAILURE"
+_DOWNLOADS = "Download is starting"
+_ABORTED = ("ERR_ABORTED", "interrupted by another navigation", "frame was detached")
+_NAVIGATING = ("Execution context was destroyed", "is navigating", "Cannot find context")
+_GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
+_NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
+_LARGEST_CAPTURE = 4 * 1024 * 1024
+_DOCUMENTS = ("text/html", "application/xhtml+xml")
+
+
+class PlaywrightPage(Page):
+    """A tab with a CDP session of its own."""
+
+    def __init__(self, page: Any, context: Any, emulation: dict[str, Any]):
+        self._page = page
+        self._context = context
+        self._emulation = emulation
+        self._session: Any = None
+        self._blocked: list[str] | None = None
+        self._visit = _Visit(())
+        self._is_crashed = False
+
+    async def prepare(self) -> None:
+        """Say who we are, and watch the network."""
+        self._page.on("request", lambda request: self._visit.requested(request, self._page.main_frame))
+        self._page.on("response", lambda response: self._visit.answered(response, self._page.main_frame))
+        self._page.on("requestfailed", lambda request: self._visit.failed(request))
+        self._page.on("framenavigated", lambda frame: self._visit.navigated(frame, self._page.main_frame))
+        self._page.on("download", lambda _: self._visit.downloads())
+        self._page.on("crash", self._crash)
+        self._session = await self._context.new_cdp_session(self._page)
+        await self._session.send("Emulation.setUserAgentOverride", self._emulation)
+        await self._session.send("Network.enable", _NO_BUFFERS)  # else it blocks nothing
+
+    def _crash(self, _: Any = None) -> None:
+        self._is_crashed = True
+
+    async def is_well(self) -> bool:
+        if self._is_crashed or self._page.is_closed():
+            return False
+        try:
+            return bool(await within(_PING, self._page.evaluate("1"), "ping"))
+        except (PlaywrightError, BrowserTimeout):
+            return False
+
+    async def close(self) -> None:
+        try:
+            await within(_CALL / 2, self._page.close(), "close a page")
+        except PlaywrightError as error:
+            raise BrowserGone(_line(error)) from None
+
+    async def render(self, task: PageTask) -> Rendered:
+        try:
+            return await within(task.timeout, self._render(task), "page")
+        except PlaywrightTimeout as error:
+            raise BrowserTimeout(_line(error)) from None
+        except PlaywrightError as error:
+            if self._is_crashed or any(sign in str(error) for sign in _GONE):
+                raise BrowserGone(_line(error)) from None
+            raise PageFailed(_line(error), self._visit.asked) from None
+
+    async def _render(self, task: PageTask) -> Rendered:
+        began_at = monotonic()
+        self._visit = visit = _Visit(task.rules.capture)
+        await self._block(blocked_urls(task.rules.block))
+        await self._send_cookies(task)
+        await self._navigate(task)
+        await self._settle(task)
+        if (response := visit.response) is None:
+            raise PageFailed("no answer")
+        headers = [(header["name"], header["value"]) for header in await response.headers_array()]
+        kind = next((value for name, value in headers if name.lower() == "content-type"), "text/html")
+        rendered = Rendered(response.url, response.status, headers, b"")
+        if kind.partition(";")[0].strip().lower() in _DOCUMENTS:
+            if response.status < 400 and not visit.is_bodiless:
+                await self._work(task)
+                await self._settle(task)
+            rendered.body = await self._content(task)
+        else:
+            rendered.is_document = False
+            rendered.body = await response.body()
+        if task.max_bytes and len(rendered.body) > task.max_bytes:
+            raise PageTooLarge(len(rendered.body))
+        if (last := visit.response) is not response and last is not None:
+            rendered.status = last.status
+            rendered.headers = [(header["name"], header["value"]) for header in await last.headers_array()]
+        if not visit.is_bodiless:
+            rendered.url = self._page.url
+        if rendered.url.startswith(ERROR_PAGE):
+            raise PageFailed("a script led to what cannot be loaded", visit.asked)
+        rendered.captured = await visit.captured()
+        if task.rules.screenshot:
+            rendered.screenshot = await self._page.screenshot(full_page=True)
+        rendered.cookies = [_cookie(raw) for raw in await self._context.cookies(rendered.url)]
+        rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
+        return rendered
+
+    async def _block(self, urls: list[str]) -> None:
+        if urls != self._blocked:
+            await self._session.send("Network.setBlockedURLs", {"urls": urls})
+            self._blocked = urls
+
+    async def _send_cookies(self, task: PageTask) -> None:
+        """Give the context what the jar has and it has not; what it has keeps its domain and path."""
+        if not task.cookies:
+            return
+        known = {cookie["name"]: cookie for cookie in await self._context.cookies(task.url)}
+        fresh: list[dict[str, Any]] = []
+        for name, value in task.cookies:
+            if name not in known:
+                fresh.append({"name": name, "value": value, "url": task.url.partition("?")[0]})
+            elif known[name]["value"] != value:
+                kept = {key: known[name][key] for key in ("domain", "path", "expires", "httpOnly", "secure")}
+                fresh.append({"name": name, "value": value, **kept})
+        if fresh:
+            await self._context.add_cookies(fresh)
+
+    async def _navigate(self, task: PageTask) -> None:
+        options = {"wait_until": task.rules.wait_until, "timeout": 1000 * task.timeout, **task.goto}
+        if task.referer:
+            options["referer"] = task.referer
+        try:
+            await self._page.goto(task.url, **options)
+        except PlaywrightError as error:
+            if self._visit.is_download or _DOWNLOADS in str(error):
+                raise NotAPage(task.url) from None
+            if _ANSWER_WITHOUT_BODY in str(error) and self._visit.response is not None:
+                self._visit.is_bodiless = True
+            elif not (self._visit.navigating and any(sign in str(error) for sign in _ABORTED)):
+                raise
+
+    async def _settle(self, task: PageTask) -> None:
+        """Wait until no navigation is under way that a script has started."""
+        visit = self._visit
+        for _ in range(_HOPS):
+            if visit.is_bodiless:
+                return
+            try:
+                await self._page.evaluate("1")
+            except PlaywrightError as error:
+                if not any(sign in str(error) for sign in _NAVIGATING):
+                    raise
+            if not visit.navigating:
+                return
+            await visit.committed.wait()
+            if visit.is_download:
+                raise NotAPage(task.url)
+            await self._page.wait_for_load_state(
+                "domcontentloaded" if task.rules.wait_until == "commit" else task.rules.wait_until
+            )
+        raise PageFailed(f"more than {_HOPS} redirects by scripts")
+
+    async def _work(self, task: PageTask) -> None:
+        if task.rules.wait_for:
+            await self._page.wait_for_selector(task.rules.wait_for, timeout=1000 * task.timeout)
+        for action in task.rules.actions:
+            await perform(self._page, action, task.timeout)
+        for method in task.methods:
+            await call_page_method(self._page, method)
+
+    async def _content(self, task: PageTask) -> bytes:
+        if self._visit.is_bodiless:
+            return b""
+        for _ in range(_HOPS):
+            try:
+                return str(await self._page.content()).encode("utf-8", "replace")
+            except PlaywrightError as error:
+                if not any(sign in str(error) for sign in _NAVIGATING):
+                    raise
+                await self._settle(task)
+        raise PageFailed("the page does not stop navigating")
+
+
+class _Visit:
+    """What the network shows of one navigation and those that follow from it."""
+
+    def __init__(self, patterns: tuple[str, ...]):
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._wanted: list[Any] = []
+        self.response: Any = None
+        """The last answer to a navigation of the main frame."""
+        self.navigating: Any = None
+        """The request of a navigation that is under way."""
+        self.asked = ""
+        """The address of the last navigation, or of its last redirect."""
+        self.committed = asyncio.Event()
+        self.is_download = False
+        self.is_bodiless = False
+
+    def requested(self, request: Any, main_frame: Any) -> None:
+        if request.is_navigation_request() and _frame_of(request) is main_frame:
+            self.navigating = request
+            self.asked = request.url
+            self.committed.clear()
+
+    def answered(self, response: Any, main_frame: Any) -> None:
+        request = response.request
+        if request.is_navigation_request():
+            if _frame_of(request) is main_frame:
+                self.response = response
+        elif any(pattern.search(response.url) for pattern in self._patterns):
+            self._wanted.append(response)
+
+    def failed(self, request: Any) -> None:
+        if request is self.navigating:
+            self._end()
+
+    def navigated(self, frame: Any, main_frame: Any) -> None:
+        if frame is main_frame:
+            self._end()
+
+    def downloads(self) -> None:
+        self.is_download = True
+        self._end()
+
+    def _end(self) -> None:
+        self.navigating = None
+        self.committed.set()
+
+    async def captured(self) -> list[Captured]:
+        """What scripts fetched that is wanted, and is JSON."""
+        found = []
+        for response in self._wanted:
+            with suppress(PlaywrightError, ValueError):
+                body = await response.body()
+                if len(body) <= _LARGEST_CAPTURE:
+                    found.append(Captured(response.url, response.status, json.loads(body)))
+        return found
+
+
+def _frame_of(request: Any) -> Any:
+    try:
+        return request.frame
+    except PlaywrightError:  # of a navigation whose page is not there yet
+        return None
+
+
+def _cookie(raw: dict[str, Any]) -> Cookie:
+    return Cookie(raw["name"], raw["value"], raw["domain"], raw["path"], raw["expires"], raw["secure"], raw["httpOnly"])
+
+
+def _timings(response: Any) -> dict[str, float]:
+    """Milliseconds since the request of the document: when its first and its last byte came."""
+    timing = response.request.timing
+    named = {"first_byte": "responseStart", "last_byte": "responseEnd"}
+    return {name: round(timing[key], 1) for name, key in named.items() if timing.get(key, -1) >= 0}
+
+
+def _line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,159 @@
+"""A browser of the pool while it runs: its contexts, its tabs, what it has served, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from browser_pool.errors import BrowserError, BrowserGone
+
+if TYPE_CHECKING:
+    from browser_pool.backend import Browser, Context, Page, PageTask, Rendered
+    from browser_pool.egress import Egress
+    from browser_pool.options import PoolOptions
+    from crawlers.identity import Identity
+
+_IDLE_TAB = 5.0
+"""Seconds that a tab may run its last page's scripts for nobody."""
+_IDLE_PROFILE = 300.0
+
+
+@dataclass(eq=False)
+class Tab:
+    """A page that is leased to one task after another."""
+
+    page: Page
+    profile: Profile
+    uses: int = 0
+    idle_since: float = 0.0
+
+
+@dataclass(eq=False)
+class Profile:
+    """An identity's context."""
+
+    identity: Identity
+    context: Context
+    idle: list[Tab] = field(default_factory=list)
+    busy: int = 0
+    used_at: float = field(default_factory=monotonic)
+
+
+class RunningBrowser:
+    """Leases tabs until it is to be replaced."""
+
+    def __init__(self, browser: Browser, egress: Egress, options: PoolOptions):
+        self.browser = browser
+        self._egress = egress
+        self._options = options
+        self._profiles: dict[str, Profile] = {}
+        self._opening = asyncio.Lock()
+        self._work: set[asyncio.Task[Rendered]] = set()
+        self._started_at = monotonic()
+        self.busy = 0
+        """Leased tabs, and those that are being leased."""
+        self.served = 0
+        self.labels: set[str] = set()
+        """Of the identities that have, or are to have, a context here."""
+        self.end = ""
+        """Why it takes no more pages; '' while it does."""
+        self._is_killed = False
+
+    def is_due(self, memory: int) -> str:
+        """Why it should be replaced; '' while it should not."""
+        if self.served >= self._options.retire_pages:
+            return "pages"
+        if monotonic() - self._started_at >= self._options.retire_seconds:
+            return "age"
+        return "memory" if memory >= self._options.retire_memory else ""
+
+    async def lease(self, identity: Identity) -> Tab:
+        """A tab that is well. Raises BrowserError."""
+        profile = await self._profile(identity)
+        profile.busy += 1
+        try:
+            while profile.idle:
+                tab = profile.idle.pop()
+                if await tab.page.is_well():
+                    return tab
+                await self._close_tab(tab)
+            return Tab(await profile.context.new_page(), profile)
+        except BaseException:
+            profile.busy -= 1
+            raise
+
+    async def _profile(self, identity: Identity) -> Profile:
+        port = await self._egress.port(identity.label, identity.proxy)
+        async with self._opening:
+            found = self._profiles.get(identity.label)
+            if found is not None and found.identity != identity:
+                await self._replace(found)
+                found = None
+            if found is None:
+                self.labels.add(identity.label)
+                context = await self.browser.new_context(identity, port.url)
+                found = self._profiles[identity.label] = Profile(identity, context)
+            found.used_at = monotonic()
+            return found
+
+    async def _replace(self, profile: Profile) -> None:
+        """Its identity says something else by now; tabs that are busy end with their pages."""
+        del self._profiles[profile.identity.label]
+        if not profile.busy:
+            await profile.context.close()
+
+    async def run(self, tab: Tab, task: PageTask) -> Rendered:
+        """Render in `tab`. Raises BrowserError; BrowserGone at once where the browser is ended meanwhile."""
+        work = asyncio.ensure_future(tab.page.render(task))
+        self._work.add(work)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._is_killed:
+                raise BrowserGone(f"the browser was ended: {self.end}") from None
+            work.cancel()
+            raise
+        finally:
+            self._work.discard(work)
+
+    async def give_back(self, tab: Tab, *, is_usable: bool) -> None:
+        """The task is done with its tab. Raises BrowserError where that cannot be closed."""
+        tab.profile.busy -= 1
+        tab.profile.used_at = tab.idle_since = monotonic()
+        tab.uses += 1
+        self.served += 1
+        is_current = self._profiles.get(tab.profile.identity.label) is tab.profile
+        if is_usable and is_current and tab.uses < self._options.page_uses and not self.end:
+            tab.profile.idle.append(tab)
+        elif not is_current and not tab.profile.busy:
+            await tab.profile.context.close()
+        else:
+            await tab.page.close()
+
+    async def tidy(self) -> None:
+        """Close what nobody has used lately. Raises BrowserError."""
+        now = monotonic()
+        for label, profile in list(self._profiles.items()):
+            for tab in [tab for tab in profile.idle if now - tab.idle_since > _IDLE_TAB]:
+                profile.idle.remove(tab)
+                await self._close_tab(tab)
+            if not profile.busy and not profile.idle and now - profile.used_at > _IDLE_PROFILE:
+                del self._profiles[label]
+                self.labels.discard(label)
+                await profile.context.close()
+
+    async def _close_tab(self, tab: Tab) -> None:
+        if not self._is_killed:
+            await tab.page.close()
+
+    async def kill(self, reason: str) -> None:
+        """End it now; what it renders fails with BrowserGone."""
+        self.end = self.end or reason
+        self._is_killed = True
+        for work in list(self._work):
+            work.cancel()
+        with suppress(BrowserError):
+            await self.browser.kill()

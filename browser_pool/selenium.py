@@ -1,0 +1,200 @@
+"""The Selenium backend: chromedriver on a Chromium that the pool has started, one identity and one page at a time.
+
+Selenium blocks, so each browser has a thread of its own. What hangs in it ends when its processes are killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from selenium.common.exceptions import TimeoutException, WebDriverException
+from selenium.webdriver import ChromeOptions, Remote
+from selenium.webdriver.remote.client_config import ClientConfig
+from urllib3.exceptions import HTTPError
+
+from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered
+from browser_pool.chromium import Chromium, own_user_agent
+from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout, PageFailed
+from browser_pool.limits import within
+from browser_pool.processes import ProcessTree
+from browser_pool.selenium_page import SeleniumVisit
+from crawlers.exceptions import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crawlers.identity import Identity
+
+T = TypeVar("T")
+_CALL = 5.0
+_STARTED = "was started successfully on port "
+_GONE = ("disconnected", "not connected", "chrome not reachable", "invalid session id", "crashed", "no such window")
+
+
+class SeleniumBackend(Backend):
+    """One Chromium, one chromedriver and one thread per identity."""
+
+    name = "selenium"
+    shares_process = False
+
+    async def launch(self, launch: Launch) -> SeleniumBrowser:
+        browser = SeleniumBrowser()
+        try:
+            await within(launch.timeout, browser.open(launch), "launch")
+        except BaseException as error:
+            await browser.kill()
+            if isinstance(error, WebDriverException | OSError | HTTPError):
+                raise BrowserGone(f"launch: {_line(error)}") from None
+            raise
+        return browser
+
+    async def close(self) -> None:
+        """Nothing is shared."""
+
+
+class SeleniumBrowser(Browser):
+    """Chromium and the chromedriver that talks to it."""
+
+    def __init__(self) -> None:
+        self._chromium: Chromium | None = None
+        self._chromedriver: ProcessTree | None = None
+        self._thread = ThreadPoolExecutor(1, "selenium")
+        self._driver: Any = None
+        self._is_lost = False
+        self.user_agent = ""
+
+    async def open(self, launch: Launch) -> None:
+        program = shutil.which("chromedriver")
+        if program is None:
+            raise UserError("BROWSER_BACKEND=selenium: no chromedriver on PATH: apt-get install chromium-driver")
+        self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home, launch.proxy)
+        folder = launch.folder / "driver"
+        folder.mkdir()
+        self._chromedriver = ProcessTree([program, "--port=0"], folder, launch.home)
+        while _STARTED not in (said := self._chromedriver.last_words()):
+            if self._chromedriver.has_ended:
+                raise BrowserGone(f"chromedriver ended at once: {said}")
+            await asyncio.sleep(0.02)
+        port = said.partition(_STARTED)[2].partition(".")[0]
+        await self.call(launch.timeout, lambda: self._connect(f"http://127.0.0.1:{port}", launch.timeout))
+
+    def _connect(self, url: str, seconds: float) -> None:
+        assert self._chromium is not None
+        options = ChromeOptions()
+        options.debugger_address = urlsplit(self._chromium.endpoint).netloc
+        options.unhandled_prompt_behavior = "dismiss"
+        options.page_load_strategy = "none"
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+        config = ClientConfig(url, timeout=int(seconds))
+        self._driver = Remote(url, options=options, client_config=config)
+        self.user_agent = own_user_agent(self._driver.execute_cdp_cmd("Browser.getVersion", {})["userAgent"])
+
+    async def call(self, seconds: float, work: Callable[[], T]) -> T:
+        """What `work` returns, in the browser's thread. Raises BrowserTimeout, and what Selenium raises."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await within(seconds, running, "selenium")
+
+    @property
+    def driver(self) -> Any:
+        return self._driver
+
+    @property
+    def is_lost(self) -> bool:
+        trees = (self._chromium, self._chromedriver)
+        return self._is_lost or any(tree is None or tree.has_ended for tree in trees)
+
+    async def new_context(self, identity: Identity, proxy: str) -> SeleniumContext:
+        return SeleniumContext(self, identity)
+
+    def memory(self) -> dict[int, int]:
+        return self._chromium.memory() if self._chromium is not None else {}
+
+    def kill_renderer(self, pid: int) -> bool:
+        return self._chromium is not None and self._chromium.kill_renderer(pid)
+
+    async def kill(self) -> None:
+        self._is_lost = True
+        if self._chromedriver is not None:
+            await self._chromedriver.kill()
+        if self._chromium is not None:
+            await self._chromium.kill()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class SeleniumContext(Context):
+    """All of the browser: it has the one identity."""
+
+    def __init__(self, browser: SeleniumBrowser, identity: Identity):
+        self._browser = browser
+        self._identity = identity
+
+    async def new_page(self) -> SeleniumPage:
+        page = SeleniumPage(self._browser, self._identity)
+        await page.open()
+        return page
+
+    async def close(self) -> None:
+        """It ends with its browser."""
+
+
+class SeleniumPage(Page):
+    """A window of the browser."""
+
+    def __init__(self, browser: SeleniumBrowser, identity: Identity):
+        self._browser = browser
+        self._identity = identity
+        self._handle = ""
+        self._blocked: list[str] | None = None
+
+    async def open(self) -> None:
+        """Make the window, and say who we are."""
+        await self._call(_CALL, self._open)
+
+    def _open(self) -> None:
+        driver = self._browser.driver
+        driver.switch_to.new_window("tab")
+        self._handle = driver.current_window_handle
+        override = {"userAgent": self._identity.user_agent or self._browser.user_agent}
+        if self._identity.accept_language:
+            override["acceptLanguage"] = self._identity.accept_language
+        driver.execute_cdp_cmd("Emulation.setUserAgentOverride", override)
+        driver.execute_cdp_cmd("Network.enable", {})
+
+    async def render(self, task: PageTask) -> Rendered:
+        if task.methods or task.goto:
+            raise PageFailed("Playwright's page methods need BROWSER_BACKEND=playwright")
+        visit = SeleniumVisit(self._browser.driver, task)
+        return await self._call(task.timeout, visit.render)
+
+    async def is_well(self) -> bool:
+        try:
+            return bool(await self._call(2.0, lambda: self._browser.driver.execute_script("return 1")))
+        except BrowserError:
+            return False
+
+    async def close(self) -> None:
+        await self._call(_CALL, self._close)
+
+    def _close(self) -> None:
+        driver = self._browser.driver
+        driver.execute_cdp_cmd("Target.closeTarget", {"targetId": self._handle})
+        with suppress(WebDriverException):
+            driver.switch_to.window(driver.window_handles[0])
+
+    async def _call(self, seconds: float, work: Callable[[], T]) -> T:
+        try:
+            return await self._browser.call(seconds, work)
+        except TimeoutException as error:
+            raise BrowserTimeout(_line(error)) from None
+        except (WebDriverException, HTTPError, OSError, RuntimeError) as error:
+            is_gone = not isinstance(error, WebDriverException) or any(sign in str(error) for sign in _GONE)
+            raise (BrowserGone if is_gone else PageFailed)(_line(error)) from None
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().removeprefix("Message: ").partition("\n")[0] or type(error).__name__

@@ -1,0 +1,166 @@
+"""The way out of the browsers: every connection is resolved, checked and dialled there, or by an upstream proxy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from python_socks import ProxyError
+from python_socks.async_.asyncio import Proxy
+
+from browser_pool.egress import Egress, EgressPort
+from browser_pool.errors import PageFailed
+from browser_pool.playwright import PlaywrightBackend
+from crawlers.fetching.addresses import AddressRules
+from crawlers.identity import Identity
+from tests.browsers import BOT, anywhere, pool_of, run, short_folder, task
+from tests.servers.forward_proxy import ForwardProxy
+from tests.servers.web import Page, WebServer
+
+Web = Callable[..., WebServer]
+
+
+@asynccontextmanager
+async def egress_of(rules: Callable[[str, int], AddressRules] = anywhere) -> AsyncIterator[Egress]:
+    egress = Egress(rules)
+    try:
+        yield egress
+    finally:
+        await egress.close()
+
+
+async def fetch(port: EgressPort, site: WebServer, path: str = "/", host: str = "127.0.0.1") -> bytes:
+    """GET `path` through `port`, to the end of the connection."""
+    connected = await Proxy.from_url(port.url).connect(host, int(site.domain.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection(sock=connected)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def test_bytes_go_both_ways_and_are_counted(web: Web) -> None:
+    site = web({"/": Page("x" * 5_000_000)})
+
+    async def through() -> None:
+        async with egress_of() as egress:
+            port = await egress.port("one")
+            answers = await asyncio.gather(*(fetch(port, site) for _ in range(3)))
+            assert all(answer.endswith(b"x" * 5_000_000) for answer in answers)
+            assert port.received == sum(map(len, answers))
+            assert port.sent == 3 * len("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    run(through())
+
+
+def test_names_are_resolved_once_and_what_was_checked_is_dialled(web: Web) -> None:
+    site = web({"/": Page("here")})
+    asked: list[tuple[str, int]] = []
+
+    def rules(host: str, port: int) -> AddressRules:
+        asked.append((host, port))
+        return AddressRules(["127.0.0.1/32"])
+
+    async def through() -> None:
+        async with egress_of(rules) as egress:
+            port = await egress.port("one")
+            assert (await fetch(port, site, host="localhost")).endswith(b"here")
+            with pytest.raises(ProxyError):
+                await fetch(port, site, host="127.0.0.2")
+            assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
+            assert asked == [(host, int(site.domain.rpartition(":")[2])) for host in ("localhost", "127.0.0.2")]
+
+    run(through())
+
+
+def test_nobody_there_is_told_and_remembered(nowhere: str) -> None:
+    async def through() -> None:
+        async with egress_of() as egress:
+            port = await egress.port("one")
+            for host in ("127.0.0.1", "no-such-host.invalid"):
+                with pytest.raises(ProxyError):
+                    await Proxy.from_url(port.url).connect(host, int(nowhere.rpartition(":")[2]))
+            assert set(port.failures) == {"127.0.0.1", "no-such-host.invalid"}
+
+    run(through())
+
+
+def test_what_is_no_socks_request_is_closed() -> None:
+    async def through() -> None:
+        async with egress_of() as egress:
+            port = await egress.port("one")
+            for said in (b"GET / HTTP/1.1\r\n\r\n" * 40, b"\x05\x01\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", int(port.url.rpartition(":")[2]))
+                writer.write(said)
+                assert len(await asyncio.wait_for(reader.read(), 5)) <= 12
+                writer.close()
+
+    run(through())
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_an_upstream_proxy_gets_its_credentials(web: Web, scheme: str) -> None:
+    site = web({"/": Page("here")})
+
+    async def through() -> None:
+        async with ForwardProxy(scheme, "user", "p@ss") as upstream, egress_of() as egress:
+            port = await egress.port("one", upstream.url)
+            assert (await fetch(port, site, host="localhost")).endswith(b"here")
+            assert upstream.asked == [("localhost", int(site.domain.rpartition(":")[2]))]
+            wrong = await egress.port("two", upstream.url.replace("p%40ss", "other"))
+            with pytest.raises(ProxyError):
+                await fetch(wrong, site)
+
+    run(through())
+
+
+def test_an_identity_that_changes_its_proxy_gets_another_port(web: Web) -> None:
+    async def through() -> None:
+        async with ForwardProxy("http", "user", "pass") as upstream, egress_of() as egress:
+            plain = await egress.port("one")
+            assert await egress.port("one") is plain
+            assert await egress.port("other") is not plain
+            assert await egress.port("one", upstream.url) is not plain
+
+    run(through())
+
+
+def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
+    """Also that of a page's parts and frames; what is refused is refused to them as well."""
+    other = web({"/part.js": Page("document.body.append('part')"), "/frame": Page("frame")}, host="127.0.0.3")
+    hidden = web({"/": Page("secret")}, host="127.0.0.2")
+    site = web({"/": Page(f"<body><script src={other.url}/part.js></script><iframe src={other.url}/frame></iframe>"
+                          f"<iframe src={hidden.url}/></iframe>")})  # fmt: skip
+
+    async def through() -> None:
+        egress = Egress(lambda host, port: AddressRules(["127.0.0.1/32", "127.0.0.3/32"]))
+        with short_folder() as folder:
+            async with pool_of(PlaywrightBackend(), folder, egress) as pool:
+                assert b"part" in (await pool.render(task(site.url + "/"), BOT)).body
+                port = await egress.port(BOT.label)
+                assert port.sent > 0
+                assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
+                with pytest.raises(PageFailed):
+                    await pool.render(task(hidden.url + "/"), BOT)
+                assert not hidden.visits
+
+    run(through())
+
+
+def test_a_browser_goes_through_its_identitys_upstream_proxy(web: Web, tmp_path: Path) -> None:
+    site = web({"/": Page("here")})
+
+    async def through() -> None:
+        with short_folder() as folder:
+            async with (
+                ForwardProxy("socks5", "user", "secret") as upstream,
+                pool_of(PlaywrightBackend(), folder) as pool,
+            ):
+                identity = Identity("abroad", proxy=upstream.url, proxy_label="abroad-1")
+                assert b"here" in (await pool.render(task(site.url + "/"), identity)).body
+                assert set(upstream.asked) == {("127.0.0.1", int(site.domain.rpartition(":")[2]))}
+
+    run(through())

@@ -1,0 +1,160 @@
+"""Scrapy with the browser's download handler: which requests are rendered, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploy.demo_shop import DemoShop
+from tests.browsers import short_folder
+from tests.servers.web import Page, WebServer
+from tests.support import Seine
+
+SHOWN = "<p id=a>plain</p><script>document.getElementById('a').textContent = 'rendered'</script>"
+Web = Callable[..., WebServer]
+
+
+@pytest.fixture
+def browser_folder() -> Iterator[Path]:
+    """Where the crawl's browsers have their private folder: empty again in the end."""
+    with short_folder() as folder:
+        yield folder
+        assert not os.listdir(folder)
+
+
+class Pages:
+    """Crawls pages, and has what the spider made of them."""
+
+    def __init__(self, seine: Seine, browser_folder: Path):
+        self._seine = seine
+        self._folder = browser_folder
+        self.ended: Any = None
+
+    def get(self, *requests: tuple[str, dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
+        out = self._seine.folder / "out.json"
+        shared = {
+            "SPIDER_MODULES": "tests.browser_spider",
+            "BROWSER_TMP_DIR": self._folder,
+            "ROBOTSTXT_OBEY": 0,
+            "RETRY_ENABLED": 0,
+            "ITEM_PIPELINES": "{}",
+        }
+        options = [part for name, value in {**shared, **settings}.items() for part in ("-s", f"{name}={value}")]
+        self.ended = self._seine.run(
+            "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}", "-O", str(out), *options
+        )
+        return json.loads(out.read_text() or "[]")
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        return [(event["outcome"], event["reason"]) for event in self.ended.events("request")]
+
+
+@pytest.fixture
+def pages(offline: Seine, browser_folder: Path) -> Pages:
+    return Pages(offline, browser_folder)
+
+
+def test_only_what_asks_for_a_browser_gets_one(pages: Pages, web: Web) -> None:
+    site = web({"/": Page(SHOWN)})
+    asking: list[dict[str, Any]] = [{}, {"browser": True}, {"playwright": True}, {"browser": False, "playwright": True}]
+    found = pages.get(*((site.url + "/", meta) for meta in asking))
+    assert [("rendered</p>" in one["text"], one["rendered_by"]) for one in found] == [
+        (False, None),
+        (True, "playwright"),
+        (True, "playwright"),
+        (False, None),
+    ]
+    assert all(0 < one["latency"] < 20 for one in found)
+
+
+def test_scrapy_playwrights_conventions(pages: Pages, web: Web) -> None:
+    site = web({"/": Page("<button onclick=\"this.textContent = 'clicked'\">Go</button>")})
+    methods = [{"method": "click", "args": ["button"]}, {"method": "wait_for_selector", "args": ["text=clicked"]}]
+    meta = {"playwright": True, "playwright_page_methods": methods, "playwright_page_goto_kwargs": {"timeout": 9000}}
+    assert "clicked" in pages.get((site.url + "/", meta))[0]["text"]
+
+
+def test_a_page_is_not_lent(pages: Pages, web: Web) -> None:
+    site = web({"/": Page(SHOWN)})
+    assert not pages.get((site.url + "/", {"playwright": True, "playwright_include_page": True}))
+    assert pages.outcomes() == [("dead", "NotSupported")]
+
+
+def test_rules_of_a_request_and_a_mistake_in_them(pages: Pages, web: Web) -> None:
+    fetching = "<script>fetch('/api').then(() => document.body.append('done'))</script><body>"
+    answer = Page('{"price": 3}', headers={"Content-Type": "application/json"})
+    site = web({"/": Page(fetching), "/api": answer})
+    right = {"browser": {"capture": ["/api"], "wait_for": "text=done"}}
+    found = pages.get((site.url + "/", right), (site.url + "/", {"browser": {"wait": 3}}))
+    assert [one["captured"] for one in found] == [[{"price": 3}]]
+    assert ("dead", "NotSupported") in pages.outcomes()
+
+
+def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, web: Web) -> None:
+    site = web({
+        "/login": Page("in", headers={"Set-Cookie": "http=1; Path=/"}),
+        "/shop": Page("<body><script>document.body.append(document.cookie); document.cookie='js=2; path=/'</script>"),
+        "/basket": Page("basket"),
+    })  # fmt: skip
+    session = {"identity": "visitor-1"}
+    by_browser = {**session, "browser": True}
+    found = pages.get((site.url + "/login", session), (site.url + "/shop", by_browser), (site.url + "/basket", session))
+    assert "http=1" in found[1]["text"]
+    assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
+
+
+def test_what_goes_wrong_is_a_failed_download(pages: Pages, web: Web, nowhere: str) -> None:
+    site = web({"/late": Page("late"), "/big": Page("<body><script>document.body.append('x'.repeat(90000))</script>")})
+    rendered: dict[str, Any] = {"browser": True}
+    never = {"browser": {"wait_for": "#never"}, "download_timeout": 2}
+    asked = (f"http://{nowhere}/", rendered), (site.url + "/late", never), (site.url + "/big", rendered)
+    assert not pages.get(*asked, DOWNLOAD_MAXSIZE=50_000)
+    assert sorted(pages.outcomes()) == [
+        ("dead", "DownloadFailedError"),
+        ("dead", "DownloadTimeoutError"),
+        ("dead", "too large"),
+    ]
+
+
+def test_a_download_goes_by_plain_http(pages: Pages, web: Web) -> None:
+    site = web({"/": Page("a,b", headers={"Content-Type": "text/csv", "Content-Disposition": "attachment"})})
+    found = pages.get((site.url + "/", {"browser": True}))
+    assert [(one["text"], one["rendered_by"]) for one in found] == [("a,b", None)]
+
+
+def test_without_a_browser_the_error_says_how_to_get_one(pages: Pages, web: Web) -> None:
+    site = web({"/": Page(SHOWN)})
+    assert not pages.get((site.url + "/", {"browser": True}), BROWSER_EXECUTABLE="/nowhere/chromium")
+    assert any("BROWSER_EXECUTABLE" in event.get("error", "") for event in pages.ended.events("request"))
+
+
+def test_a_site_of_browser_pages_does_not_start_without_one(offline: Seine, sites: Path) -> None:
+    rules = '[browser]\nwhen = "always"'
+    (sites / "js.toml").write_text(f'name = "js"\ndomains = ["a.test"]\nseeds = ["http://a.test/"]\n{rules}\n')
+    ended = offline.crawl("-a", "sites=js", BROWSER_EXECUTABLE="/nowhere/chromium")
+    assert ended.code == 2
+    assert "BROWSER_EXECUTABLE=/nowhere/chromium: expected a program" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:
+    """The demo shop's JavaScript section, by its site's rules alone."""
+    told = [product for product in shop.truth() if product["needs_js"]]
+    domain = urlsplit(told[0]["url"]).netloc
+    wanted = [product["url"] for product in told if urlsplit(product["url"]).netloc == domain][:8]
+    (sites / "js.toml").write_text(
+        f'name = "js"\ndomains = ["{domain}"]\nseeds = {json.dumps(wanted)}\nfollow = {{ deny = ["."] }}\n'
+        '[browser]\nwhen = "always"\nwait_for = "[data-ready]"\n'
+    )
+    out = offline.folder / "out.jsonl"
+    ended = offline.crawl("-a", "sites=js", "-O", str(out), BROWSER_TMP_DIR=browser_folder)
+    assert ended.code == 0, ended.err[-2000:]
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert sorted(one["url"] for one in found) == sorted(wanted)
+    assert {one["rendered_by"] for one in found} == {"playwright"}

@@ -1,0 +1,220 @@
+"""What a page of the pool is: as its scripts leave it, with what the network said of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from browser_pool.backend import Rendered
+from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.pool import BrowserPool
+from crawlers.browser_rules import Action
+from crawlers.identity import Identity
+from tests.browsers import BACKENDS, BOT, pool_of, short_folder, task
+from tests.servers.web import Page, WebServer
+
+SCROLLING = """<ul id="list"></ul><script>
+let count = 0;
+function more() { for (let i = 0; i < 20; i++) {
+    const one = document.createElement("li"); one.textContent = "item " + count++; one.style.height = "100px";
+    document.getElementById("list").append(one); } }
+more();
+addEventListener("scroll", () => { if (count < 60) setTimeout(more, 50); });
+</script>"""
+FORM = """<div id="banner"><button id="accept" onclick="document.getElementById('banner').remove()">OK</button></div>
+<input id="q"><button id="go" onclick="document.body.append('you asked for ' + document.getElementById('q').value)">Go
+</button>"""
+
+
+class Shared:
+    """A pool that the module's tests share, on an event loop of its own."""
+
+    def __init__(self, runner: asyncio.Runner, pool: BrowserPool):
+        self._runner = runner
+        self.pool = pool
+
+    def render(self, url: str, identity: Identity = BOT, **changes: Any) -> Rendered:
+        return self._runner.run(self.pool.render(task(url, **changes), identity))
+
+    def render_all(self, urls: list[str]) -> list[Rendered]:
+        async def together() -> list[Rendered]:
+            return await asyncio.gather(*(self.pool.render(task(url), BOT) for url in urls))
+
+        return self._runner.run(together())
+
+
+@pytest.fixture(scope="module", params=BACKENDS, ids=lambda backend: backend.name)
+def browsers(request: pytest.FixtureRequest) -> Iterator[Shared]:
+    with short_folder() as folder, asyncio.Runner() as runner:
+        opened = pool_of(request.param(), folder)
+        yield Shared(runner, runner.run(opened.__aenter__()))
+        runner.run(opened.__aexit__(None, None, None))
+
+
+Web = Callable[..., WebServer]
+
+
+def test_a_page_is_what_its_scripts_make_of_it(browsers: Shared, web: Web) -> None:
+    script = "<script>document.getElementById('a').textContent = 'é' + 1 + 1</script>"
+    site = web({"/": Page(f"<meta charset=utf-8><p id=a></p>{script}")})
+    rendered = browsers.render(site.url + "/")
+    assert '<p id="a">é11</p>'.encode() in rendered.body
+    assert (rendered.url, rendered.status) == (site.url + "/", 200)
+    assert ("content-type", "text/html") in [(name.lower(), value) for name, value in rendered.headers]
+    assert rendered.timings["first_byte"] <= rendered.timings["total"]
+
+
+def test_the_last_of_all_redirects_counts(browsers: Shared, web: Web) -> None:
+    pages = {
+        "/http": Page("", 302, {"Location": "/script"}),
+        "/script": Page("<script>location.href = '/late'</script>"),
+        "/late": Page("<script>addEventListener('load', () => location.replace('/meta'))</script>"),
+        "/meta": Page("<meta http-equiv=refresh content='0;url=/end'>"),
+        "/end": Page("the end", 404, {"X-Which": "last"}),
+    }
+    site = web(pages)
+    rendered = browsers.render(site.url + "/http")
+    assert (rendered.url, rendered.status) == (site.url + "/end", 404)
+    assert b"the end" in rendered.body
+    assert ("x-which", "last") in [(name.lower(), value) for name, value in rendered.headers]
+
+
+def test_scripts_that_redirect_for_ever_are_cut_off(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<script>location.reload()</script>")})
+    with pytest.raises((PageFailed, BrowserTimeout)):
+        browsers.render(site.url + "/", timeout=8)
+
+
+@pytest.mark.parametrize("status", [200, 403, 429, 503])
+def test_an_empty_answer_has_its_status_and_headers(browsers: Shared, web: Web, status: int) -> None:
+    site = web({"/": Page("", status, {"Retry-After": "7"})})
+    rendered = browsers.render(site.url + "/")
+    assert (rendered.status, rendered.url) == (status, site.url + "/")
+    assert ("retry-after", "7") in [(name.lower(), value) for name, value in rendered.headers]
+
+
+def test_what_is_no_document_comes_as_it_is(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page('{"a": 1}', headers={"Content-Type": "application/json"})})
+    rendered = browsers.render(site.url + "/")
+    assert (rendered.body, rendered.is_document) == (b'{"a": 1}', False)
+
+
+def test_a_download_is_not_a_page(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("PK", headers={"Content-Type": "application/zip", "Content-Disposition": "attachment"})})
+    with pytest.raises(NotAPage):
+        browsers.render(site.url + "/")
+
+
+def test_a_document_over_the_limit_is_refused(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<body><script>document.body.append('x'.repeat(100000))</script>")})
+    with pytest.raises(PageTooLarge):
+        browsers.render(site.url + "/", max_bytes=50_000)
+
+
+def test_nobody_there_is_a_failed_page(browsers: Shared, nowhere: str) -> None:
+    with pytest.raises(PageFailed):
+        browsers.render(f"http://{nowhere}/")
+
+
+def test_dialogs_are_dismissed_and_pop_ups_come_to_nothing(browsers: Shared, web: Web) -> None:
+    site = web({
+        "/": Page("""<body><script>alert(1); const said = confirm('sure?'); prompt('name?');
+            open('/other'); document.body.append('confirmed: ' + said)</script>"""),
+        "/other": Page("other"),
+    })  # fmt: skip
+    assert b"confirmed: false" in browsers.render(site.url + "/").body
+
+
+def test_actions_are_done_in_turn(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page(FORM)})
+    actions = (Action(consent="#accept"), Action(fill="#q", value="tents"), Action(click="#go"))
+    body = browsers.render(site.url + "/", actions=actions).body
+    assert b"you asked for tents" in body
+    assert b"banner" not in body
+
+
+def test_a_banner_that_is_not_there_does_no_harm(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("no banner")})
+    assert b"no banner" in browsers.render(site.url + "/", actions=(Action(consent="#accept"),)).body
+
+
+@pytest.mark.parametrize(("times", "items"), [(1, 40), (10, 60)])
+def test_scrolling_ends_with_the_growth_or_with_its_cap(browsers: Shared, web: Web, times: int, items: int) -> None:
+    site = web({"/": Page(SCROLLING)})
+    body = browsers.render(site.url + "/", actions=(Action(scroll=times),)).body
+    assert body.count(b"<li") == items
+
+
+def test_what_a_page_waits_for_must_come(browsers: Shared, web: Web) -> None:
+    late = "<script>setTimeout(() => document.body.innerHTML = '<p class=ready>now</p>', %d)</script><body>"
+    site = web({"/soon": Page(late % 300), "/never": Page(late % 60_000)})
+    assert b"now" in browsers.render(site.url + "/soon", wait_for=".ready").body
+    with pytest.raises(BrowserTimeout):
+        browsers.render(site.url + "/never", wait_for=".ready", timeout=3)
+
+
+def test_json_that_scripts_fetch_is_captured_by_pattern(browsers: Shared, web: Web) -> None:
+    fetching = """<script>Promise.all(['/api/a', '/api/b', '/other'].map(path => fetch(path))).then(
+        () => document.body.innerHTML = '<p id=done>x</p>')</script><body>"""
+    answer = {"Content-Type": "application/json"}
+    site = web({
+        "/": Page(fetching),
+        "/api/a": Page('{"n": 1}', headers=answer),
+        "/api/b": Page("not json", 500),
+        "/other": Page("{}", headers=answer),
+    })  # fmt: skip
+    captured = browsers.render(site.url + "/", capture=("/api/",), wait_for="#done").captured
+    assert [(one.url, one.status, one.data) for one in captured] == [(f"{site.url}/api/a", 200, {"n": 1})]
+
+
+def test_a_screenshot_is_a_png(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<h1>hello</h1>")})
+    shot = browsers.render(site.url + "/", screenshot=True).screenshot
+    assert shot is not None
+    assert shot.startswith(b"\x89PNG")
+
+
+def test_what_is_blocked_is_not_fetched(browsers: Shared, web: Web) -> None:
+    page = Page("<style>@font-face{font-family:f;src:url(/f.woff2)} body{font-family:f}</style>a<img src=/i.png?v=1>")
+    site = web({"/": page, "/i.png?v=1": Page(""), "/f.woff2": Page("")})
+    browsers.render(site.url + "/")
+    assert set(site.times) == {"/"}
+    browsers.render(site.url + "/", block=())
+    assert {"/i.png?v=1", "/f.woff2"} < set(site.times)
+
+
+def test_cookies_go_both_ways(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<script>document.write(document.cookie); document.cookie = 'js=2; path=/'</script>")})
+    identity = Identity("cookies")
+    first = browsers.render(site.url + "/", identity, cookies=(("http", "1"),))
+    assert b"http=1" in first.body
+    assert {(cookie.name, cookie.value) for cookie in first.cookies} == {("http", "1"), ("js", "2")}
+    second = browsers.render(site.url + "/", identity, cookies=(("http", "9"), ("js", "2")))
+    assert b"http=9" in second.body
+
+
+def test_identities_share_no_cookies(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<script>document.cookie = 'mine=1; path=/'</script>")})
+    assert browsers.render(site.url + "/", Identity("one")).cookies
+    site.pages["/"] = Page("<body>")
+    assert browsers.render(site.url + "/", Identity("one")).cookies
+    assert not browsers.render(site.url + "/", Identity("other")).cookies
+
+
+def test_a_page_says_who_asks(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<script>document.write(navigator.userAgent + navigator.languages)</script>")})
+    bot = browsers.render(site.url + "/").body
+    assert BOT.user_agent.encode() in bot
+    own = browsers.render(site.url + "/", Identity("own", is_browser_like=True, accept_language="de-CH,de;q=0.9")).body
+    assert b"Chrome/" in own
+    assert b"Headless" not in own
+    assert b"de-CH,de" in own
+
+
+def test_pages_are_rendered_side_by_side(browsers: Shared, web: Web) -> None:
+    site = web({f"/{number}": Page(f"page {number}") for number in range(12)})
+    rendered = browsers.render_all([f"{site.url}/{number}" for number in range(12)])
+    assert [f"page {number}".encode() in one.body for number, one in enumerate(rendered)] == [True] * 12

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import struct
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -34,6 +35,8 @@ _COMMAND_NOT_SUPPORTED = 7
 _BUFFERED = 262_144
 """Bytes that one side may be ahead of the other."""
 _REMEMBERED = 256
+_IDLE = 300.0
+"""Seconds that a port without a browser is kept."""
 
 
 class Egress:
@@ -54,7 +57,16 @@ class Egress:
                     await found.close()
                 found = self._ports[label] = EgressPort(upstream, self._rules, self._timeout)
                 await found.open()
+            found.asked_at = monotonic()
             return found
+
+    async def tidy(self, labels: set[str]) -> None:
+        """Close what nobody goes through any more: identities come and go. `labels` are those that browsers have."""
+        async with self._lock:
+            for label, port in list(self._ports.items()):
+                if label not in labels and not port.clients and monotonic() - port.asked_at > _IDLE:
+                    del self._ports[label]
+                    await port.close()
 
     async def close(self) -> None:
         for port in self._ports.values():
@@ -76,6 +88,7 @@ class EgressPort:
         """Of the hosts whose address was refused lately: why."""
         self.failures: dict[str, str] = {}
         """Of the hosts that could not be reached lately: why."""
+        self.asked_at = 0.0
         self.clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
 

@@ -27,7 +27,7 @@ from browser_pool.cookies import cookies_of
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
-from crawlers.browser_rules import rules_of
+from crawlers.browser_rules import asked_of, rules_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
 from crawlers.fetching.dialling import private_address
@@ -87,14 +87,13 @@ class BrowserHandler:
 
     def _rules(self, request: Request) -> BrowserRules | None:
         """What the browser is to do with `request`; None where it gets plain HTTP."""
-        asked = request.meta.get("browser", request.meta.get("playwright"))
         site = site_of(request, self._crawler.spider)
-        if asked is None:
-            asked = site is not None and site.browser.when == "always"
-        if asked is False or asked is None:
+        site_rules = site.browser if site is not None else None
+        asked = asked_of(request.meta, site_rules)
+        if asked is False:
             return None
         try:
-            return rules_of(asked, site.browser if site is not None else None)
+            return rules_of(asked, site_rules)
         except ValueError as error:
             raise NotSupported(str(error)) from None
 

@@ -228,6 +228,7 @@ class BrowserPool:
                 with suppress(BrowserError):
                     total += await self._look_at(running)
             metrics.BROWSER_MEMORY.set(total)
+            await self.egress.tidy({label for running in self._running for label in running.labels})
 
     async def _look_at(self, running: RunningBrowser) -> int:
         if running.browser.is_lost:

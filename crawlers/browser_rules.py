@@ -51,6 +51,14 @@ class BrowserRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     screenshot: bool = False
 
 
+def asked_of(meta: dict[str, Any], site_rules: BrowserRules | None) -> Any:
+    """What a request asks of a browser, or its site for it: True or a dict of rules; False is plain HTTP."""
+    asked = meta.get("browser", meta.get("playwright"))
+    if asked is None:
+        return site_rules is not None and site_rules.when == "always"
+    return asked
+
+
 def rules_of(request_rules: Any, site_rules: BrowserRules | None) -> BrowserRules:
     """The site's rules with what `meta["browser"]` says beside them, where that is a dict.
 

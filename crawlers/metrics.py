@@ -28,6 +28,7 @@ DEAD_LETTERS_BLOCKED = Gauge(
 
 ROBOTS = Counter("seine_robots", "robots.txt files asked for: fetched, unreachable.", ("result",), registry=REGISTRY)
 BANS = Counter("seine_bans", "Walls met instead of pages.", ("kind", "vendor"), registry=REGISTRY)
+IDENTITIES = Counter("seine_identities", "Browser-like ones: begun, banned, aged.", ("what",), registry=REGISTRY)
 
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY

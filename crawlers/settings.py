@@ -75,6 +75,11 @@ ROBOTS_DIRECTIVES = env(
 )
 USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
 
+REFERRER_POLICY = "strict-origin-when-cross-origin"  # as browsers have it
+IDENTITY = env("IDENTITY", str, "bot", "bot: as USER_AGENT; browser: as a person's; of sites that do not say")
+IDENTITY_COUNT = env("IDENTITY_COUNT", int, 1, "browser-like identities that a site sees at once, of a worker")
+IDENTITY_SECONDS = env("IDENTITY_SECONDS", float, 3600.0, "seconds until such an identity is replaced")
+
 # --- Fetching ------------------------------------------------------------------------------------------------------
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
@@ -82,6 +87,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
+    "middlewares.identity.IdentityMiddleware": 390,  # before Scrapy's defaults of headers, and before cookies
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page

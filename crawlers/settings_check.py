@@ -34,6 +34,8 @@ _POSITIVE = {
     "CLAIM_CHECK_CONCURRENCY",
     "CLAIM_CHECK_TIMEOUT",
     "KAFKA_TIMEOUT",
+    "IDENTITY_COUNT",
+    "IDENTITY_SECONDS",
     "BROWSER_PROCESSES",
     "BROWSER_PAGES",
     "BROWSER_PAGE_USES",
@@ -46,6 +48,7 @@ _POSITIVE = {
 _CHOICES = {
     "EMIT": ("all", "changes"),
     "BROWSER_BACKEND": ("playwright", "selenium"),
+    "IDENTITY": ("bot", "browser"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }

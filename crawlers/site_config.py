@@ -19,6 +19,7 @@ from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expec
 
 Identity = Literal["gtin", "sku", "url"]
 IDENTITIES = get_args(Identity)
+IdentityKind = Literal["bot", "browser"]
 Directive = Literal["noindex", "nofollow"]
 _INT_LIMIT = 2**31
 
@@ -74,6 +75,18 @@ class BanRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A regular expression: a page whose URL `product.allow` names, without it, is no product's but a wall."""
 
 
+class IdentityRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who asks for the site's pages; what is not set is the fleet's IDENTITY…"""
+
+    kind: IdentityKind | None = None
+    count: int = 0
+    """That the site sees at once, of a worker."""
+    seconds: float = 0.0
+    """Until one is replaced."""
+    languages: tuple[str, ...] = ()
+    """BCP 47 tags in order of preference; those of the locale where there are none."""
+
+
 class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How product pages are visited again, with EMIT=changes. Intervals are in seconds."""
 
@@ -110,6 +123,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Networks, not public ones, that the site's domains may be in."""
     robots: RobotsRules = RobotsRules()
     bans: BanRules = BanRules()
+    identities: IdentityRules = IdentityRules()
     changes: Changes = Changes()
     browser: BrowserRules = BrowserRules()
     """Whether and how its pages are rendered by a browser."""
@@ -214,6 +228,7 @@ _TABLES = {
     "limits": Limits,
     "robots": RobotsRules,
     "bans": BanRules,
+    "identities": IdentityRules,
     "changes": Changes,
     "browser": BrowserRules,
     "browser.actions": Action,
@@ -221,7 +236,12 @@ _TABLES = {
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
 }
-_CHOICES = {"browser.when": WHEN, "browser.block": BLOCKED, "browser.wait_until": WAIT_UNTIL}
+_CHOICES = {
+    "browser.when": WHEN,
+    "browser.block": BLOCKED,
+    "browser.wait_until": WAIT_UNTIL,
+    "identities.kind": get_args(IdentityKind),
+}
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -278,6 +298,7 @@ def _check(site: Site, source: _Source) -> None:
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
     _check_bans(site, source)
+    _check_identities(site.identities, source)
     for key, mistake in mistakes_of(site.browser):
         raise source.error(f"browser.{key}", mistake)
 
@@ -323,6 +344,17 @@ def _check_bans(site: Site, source: _Source) -> None:
         _check_pattern("bans.products_have", site.bans.products_have, source)
         if not site.product.allow:
             raise source.error("bans.products_have", "bans.products_have: expected product.allow beside it")
+
+
+def _check_identities(rules: IdentityRules, source: _Source) -> None:
+    for key in ("count", "seconds"):
+        value = getattr(rules, key)
+        if not 0 <= value < _INT_LIMIT:
+            raise source.error(f"identities.{key}", f"{key} = {value}: expected a number of at least 0")
+    for language in rules.languages:
+        if not _LOCALE.fullmatch(language):
+            message = f"identities.languages: {language!r}: expected a BCP 47 tag, as de-AT"
+            raise source.error("identities.languages", message, language)
 
 
 def _check_networks(site: Site, source: _Source) -> None:

@@ -1,0 +1,1 @@
+"""How a request looks that passes for a person's browser."""

@@ -1,4 +1,4 @@
-"""What guards, robots and the detection of walls add to a page's CPU time: `python -m bench.fetching FOLDER`.
+"""What guards, robots, walls, identities and proxies add to a page's CPU time: `python -m bench.fetching FOLDER`.
 
 FOLDER is a recording as bench/replay.py describes it. Each page goes through all downloader middlewares, once with
 those of this project that look at requests and answers and once without, in turn; and then by itself through what the
@@ -34,7 +34,10 @@ _OURS = (
     "middlewares.robots.RobotsMiddleware",
     "middlewares.ban.BanMiddleware",
     "middlewares.compression.CompressionMiddleware",
+    "middlewares.identity.IdentityMiddleware",
+    "middlewares.proxy.ProxyMiddleware",
 )
+_PROXIES = ",".join(f"http://10.0.0.{number}:8080" for number in range(1, 51))
 _SCRAPYS = {"scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": 590}
 _ROBOTS = "User-agent: *\n" + "".join(f"Disallow: /closed-{n}/\n" for n in range(40)) + "Disallow: /*?sort=\n"
 _HEADERS = {"Content-Type": "text/html; charset=utf-8", "Server": "nginx", "Vary": "Accept", "Date": "now", "Age": "0"}
@@ -86,6 +89,8 @@ class _Way:
     def __init__(self, *, ours: bool):
         settings = get_project_settings()
         settings.set("REDIS_URL", None)
+        settings.set("IDENTITY", "browser")
+        settings.set("PROXIES", _PROXIES)
         if not ours:
             middlewares = dict(settings.getdict("DOWNLOADER_MIDDLEWARES"))
             settings.set("DOWNLOADER_MIDDLEWARES", middlewares | dict.fromkeys(_OURS) | _SCRAPYS)

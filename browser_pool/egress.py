@@ -83,6 +83,7 @@ class EgressPort:
         self.timeout = timeout
         self.received = 0
         """Bytes that came from outside."""
+        self._reckoned = 0
         self.sent = 0
         self.refusals: dict[str, str] = {}
         """Of the hosts whose address was refused lately: why."""
@@ -95,6 +96,11 @@ class EgressPort:
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Client(self), "127.0.0.1", 0)
+
+    def received_since(self) -> int:
+        """Bytes that came from outside since this was asked last."""
+        since, self._reckoned = self.received - self._reckoned, self.received
+        return since
 
     @property
     def url(self) -> str:

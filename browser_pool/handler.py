@@ -33,6 +33,8 @@ from crawlers.domains import domain_of
 from crawlers.fetching.dialling import private_address
 from crawlers.frontier.sending import DEPARTURE
 from crawlers.identity import identity_of
+from crawlers.proxies.pool import WAY, ProxyPool
+from crawlers.refusals import ProxyFailed
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from browser_pool.backend import Rendered
     from crawlers.browser_rules import BrowserRules
     from crawlers.identity import Identity
+    from crawlers.proxies.listing import Proxy
 
 _NOT_SUPPORTED = (
     "playwright_include_page",
@@ -76,7 +79,12 @@ class BrowserHandler:
         try:
             if (rules := self._rules(request)) is None:
                 return await self._plain.download_request(request)
-            return await self._render(request, rules)
+            if (way := request.meta.get(WAY)) is None:
+                return await self._render(request, rules)
+            proxies = ProxyPool.of(self._crawler)
+            return await proxies.watch(
+                way, domain_of(request.url), request, lambda: self._render_by(way, request, rules)
+            )
         except asyncio.CancelledError:
             raise DownloadFailedError("cancelled") from None
 
@@ -96,6 +104,14 @@ class BrowserHandler:
             return rules_of(asked, site_rules)
         except ValueError as error:
             raise NotSupported(str(error)) from None
+
+    async def _render_by(self, way: Proxy, request: Request, rules: BrowserRules) -> Response:
+        try:
+            return await self._render(request, rules)
+        finally:
+            identity = self._identity(request)
+            port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
+            ProxyPool.of(self._crawler).spend(way, port.received_since())
 
     async def _render(self, request: Request, rules: BrowserRules) -> Response:
         task = self._task(request, rules)
@@ -141,6 +157,10 @@ class BrowserHandler:
 
     def _identity(self, request: Request) -> Identity:
         identity = identity_of(request, self._user_agent)
+        way: Proxy | None = request.meta.get(WAY)
+        if way is not None and way.url:
+            label = f"{identity.label}@{way.label}"
+            identity = replace(identity, label=label, proxy=way.secret_url, proxy_label=way.label)
         if name := request.meta.get("playwright_context"):
             return replace(identity, label=f"{identity.label}/{name}")
         return identity
@@ -151,7 +171,10 @@ class BrowserHandler:
         port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
         if why := port.refusals.get(host):
             return private_address(f"{host}: {why}")
-        return DownloadFailedError(port.failures.get(host) or f"{type(error).__name__}: {error}")
+        why = port.failures.get(host)
+        if why and identity.proxy:
+            return ProxyFailed(f"{identity.proxy_label}: {why}")
+        return DownloadFailedError(why or f"{type(error).__name__}: {error}")
 
     def _check_site(self, request: Request, rendered: Rendered) -> None:
         """A browser follows redirects by itself: one that leaves the site is refused here."""

@@ -28,7 +28,11 @@ DEAD_LETTERS_BLOCKED = Gauge(
 
 ROBOTS = Counter("seine_robots", "robots.txt files asked for: fetched, unreachable.", ("result",), registry=REGISTRY)
 BANS = Counter("seine_bans", "Walls met instead of pages.", ("kind", "vendor"), registry=REGISTRY)
-IDENTITIES = Counter("seine_identities", "Browser-like ones: begun, banned, aged.", ("what",), registry=REGISTRY)
+IDENTITIES = Counter(
+    "seine_identities", "Browser-like ones: begun, banned, aged, proxy lost.", ("what",), registry=REGISTRY
+)
+PROXY_REQUESTS = Counter("seine_proxy_requests", "By tier: ok, failed, banned.", ("tier", "result"), registry=REGISTRY)
+PROXY_BYTES = Counter("seine_proxy_bytes", "Received, by tier.", ("tier",), registry=REGISTRY)
 
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY

@@ -8,7 +8,9 @@ IgnoreRequest
 GivenUp          dead/reason: what came is not to be worked on
 └── Postponed    worth another attempt; dead/reason where it was the last
     ├── Banned       the page of a wall
-    └── RobotsUnreachable   nobody can tell yet what robots.txt allows
+    ├── RobotsUnreachable   nobody can tell yet what robots.txt allows
+    ├── ProxyFailed  the forward proxy did not let through; the site was not asked, as far as one can tell
+    └── NoProxy      no forward proxy may be used now
 """
 
 from __future__ import annotations
@@ -60,6 +62,21 @@ class RobotsUnreachable(Postponed):
 
     def __init__(self, message: str, wait: float):
         super().__init__("robots unreachable", message)
+        self.wait = wait
+
+
+class ProxyFailed(Postponed):
+    """It does not answer, refuses, or wants other credentials."""
+
+    def __init__(self, message: str):
+        super().__init__("proxy failed", message)
+
+
+class NoProxy(Postponed):
+    """All cool down, or what they may transfer is spent."""
+
+    def __init__(self, message: str, wait: float):
+        super().__init__("no proxy", message)
         self.wait = wait
 
 

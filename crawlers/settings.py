@@ -88,13 +88,24 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "middlewares.identity.IdentityMiddleware": 390,  # before Scrapy's defaults of headers, and before cookies
+    "middlewares.proxy.ProxyMiddleware": 395,  # an identity ends with its proxy
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
-    "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
-PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
+PROXIES = env("PROXIES", list, [], "forward proxies, comma separated: URL [label= tier= region= weight=], or direct")
+PROXIES_FILE = env("PROXIES_FILE", str, None, "file, or http URL, of further ones, one a line")
+PROXIES_REFRESH = env("PROXIES_REFRESH", float, 300.0, "seconds until that list is read again; 0: never")
+PROXY_TIERS = env("PROXY_TIERS", list, [], "tiers in the order of their price: direct,cheap,dear=megabytes a day")
+PROXY_FAILURES = env("PROXY_FAILURES", int, 3, "failures in a row at a domain that cool a proxy down there")
+PROXY_COOL_DOWN = env(
+    "PROXY_COOL_DOWN", float, 30.0, "seconds of its first cool-down after failures; doubled each time"
+)
+PROXY_BAN_COOL_DOWN = env(
+    "PROXY_BAN_COOL_DOWN", float, 300.0, "seconds of its first one after a ban; doubled each time"
+)
+PROXY_LONGEST_COOL_DOWN = env("PROXY_LONGEST_COOL_DOWN", float, 86_400.0, "seconds of any cool-down at most")
 DOWNLOAD_TIMEOUT = env("DOWNLOAD_TIMEOUT", float, 30.0, "seconds for one download")
 DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a response, decompressed, at most")
 HEADERS_MAXSIZE = env("HEADERS_MAXSIZE", int, 256 * 1024, "bytes of a response's headers at most")

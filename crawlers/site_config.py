@@ -87,6 +87,13 @@ class IdentityRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """BCP 47 tags in order of preference; those of the locale where there are none."""
 
 
+class ProxyRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which of the fleet's proxies the site's requests may take; what is not set is all of them."""
+
+    tiers: tuple[str, ...] = ()
+    region: str = ""
+
+
 class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How product pages are visited again, with EMIT=changes. Intervals are in seconds."""
 
@@ -124,6 +131,7 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     robots: RobotsRules = RobotsRules()
     bans: BanRules = BanRules()
     identities: IdentityRules = IdentityRules()
+    proxies: ProxyRules = ProxyRules()
     changes: Changes = Changes()
     browser: BrowserRules = BrowserRules()
     """Whether and how its pages are rendered by a browser."""
@@ -229,6 +237,7 @@ _TABLES = {
     "robots": RobotsRules,
     "bans": BanRules,
     "identities": IdentityRules,
+    "proxies": ProxyRules,
     "changes": Changes,
     "browser": BrowserRules,
     "browser.actions": Action,

@@ -73,6 +73,11 @@ class IdentityMiddleware:
         if wanted is not None and ROBOTS_TXT not in meta:
             self._give(request, self._session(request, group, label, wanted, site))
 
+    def renew(self, request: Request) -> None:
+        """Give `request` another identity in the place of the one that it was just given."""
+        self._sessions.retire(request.meta["identity_label"], "proxy lost")
+        self.process_request(request)
+
     def on_ban(self, request: Request) -> None:
         """Whom the site has shown a wall is not seen there again."""
         if label := request.meta.get("identity_label"):

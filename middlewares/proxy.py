@@ -1,50 +1,102 @@
-"""Sends requests through the forward proxies of PROXIES, in turn."""
+"""Chooses the proxy of each request. Whoever sends the request goes through it; its credentials are in no request."""
 
 from __future__ import annotations
 
-from itertools import cycle
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self
 
+from scrapy import signals
 from scrapy.exceptions import NotConfigured
 
-from crawlers.exceptions import UserError
+from crawlers.bans.hooks import ban_detected
+from crawlers.browser_rules import asked_of
+from crawlers.budgets import site_of
+from crawlers.domains import domain_of
+from crawlers.proxies.health import Results
+from crawlers.proxies.pool import WAY, ProxyPool, Wanted, is_configured, label_of
+from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from crawlers.site_config import Site
+
 
 class ProxyMiddleware:
-    """Sets `meta["proxy"]`, which Scrapy's HttpProxyMiddleware reads, and `meta["proxy_label"]` for the record.
+    """Sets `meta["proxy_choice"]`, and `meta["proxy_label"]` for the record.
 
-    A request that brings its own `meta["proxy"]` keeps it.
+    Sessions and browser-like identities keep their proxy; where that can no longer be used, the identity ends with it.
+    `meta["use_proxy"]` names a proxy, a tier or "direct"; a request that brings its own `meta["proxy"]` keeps it.
     """
 
-    def __init__(self, proxies: list[str]):
-        self._next = cycle([(url, proxy_label(url)) for url in proxies])
+    def __init__(self, crawler: Crawler):
+        self._crawler = crawler
+        self._pool = ProxyPool.of(crawler)
+        self._everything = Wanted()
+        self._by_site = {name: _wanted(site) for name, site in getattr(crawler.spider, "sites", {}).items()}
+        for name, wanted in self._by_site.items():
+            self._pool.check(wanted, f"{name}.toml: proxies")
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        proxies = crawler.settings.getlist("PROXIES")
-        if not proxies:
+        if not is_configured(crawler.settings):
             raise NotConfigured
-        return cls(proxies)
+        middleware = cls(crawler)
+        crawler.signals.connect(middleware.on_ban, signal=ban_detected)
+        crawler.signals.connect(middleware.engine_started, signal=signals.engine_started)
+        crawler.signals.connect(middleware.spider_closed, signal=signals.spider_closed)
+        return middleware
+
+    def engine_started(self) -> None:
+        self._pool.open()
+
+    async def spider_closed(self) -> None:
+        await self._pool.close()
 
     def process_request(self, request: Request) -> None:
-        """Choose the proxy of `request`, once per request and its retries."""
-        if "proxy" not in request.meta:
-            request.meta["proxy"], request.meta["proxy_label"] = next(self._next)
+        """Choose. Raises NoProxy where none may be used now."""
+        meta = request.meta
+        if "proxy" in meta:
+            meta.pop(WAY, None)
+            return
+        site = site_of(request, self._crawler.spider)
+        wanted = self._by_site.get(site.name, self._everything) if site is not None else self._everything
+        if name := meta.get("use_proxy"):
+            wanted = self._pool.asked_for(str(name))
+        meta[WAY] = way = self._of_session(request, site, domain_of(request.url), wanted)
+        if label := label_of(way):
+            meta["proxy_label"] = label
+        else:
+            meta.pop("proxy_label", None)
+
+    def on_ban(self, request: Request) -> None:
+        """Whom the site has shown a wall is left out there for a while."""
+        if (way := request.meta.get(WAY)) is not None:
+            self._pool.note(way, domain_of(request.url), Results(banned=1))
+
+    def _of_session(self, request: Request, site: Site | None, domain: str, wanted: Wanted) -> Any:
+        session = self._session(request, site, domain)
+        if not session:
+            return self._pool.choose(domain, wanted)
+        if (way := self._pool.of_session(session, domain, wanted)) is not None:
+            return way
+        if "identity_label" in request.meta and self._pool.has_session(session):
+            identities: Any = self._crawler.get_downloader_middleware(IdentityMiddleware)
+            identities.renew(request)
+            session = self._session(request, site, domain)
+        return self._pool.choose(domain, wanted, session)
+
+    def _session(self, request: Request, site: Site | None, domain: str) -> str:
+        """Who keeps a proxy: an identity, a session; a bot in the browser, whose contexts are costly."""
+        meta = request.meta
+        if label := meta.get("identity_label"):
+            return str(label)
+        group = site.name if site is not None else domain
+        if (name := meta.get("session", meta.get("cookiejar"))) is not None:
+            return f"{group} {name}"
+        is_rendered = asked_of(meta, site.browser if site is not None else None) is not False
+        return f"{group} rendered" if is_rendered else ""
 
 
-def proxy_label(url: str) -> str:
-    """`host:port` of a proxy's URL: what records and logs may show. UserError where it is not an http URL."""
-    shown = url.rpartition("@")[2]
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise UserError(f"PROXIES: {shown}: expected http://[user:password@]host:port") from None
-    if parts.scheme != "http" or not parts.hostname or port is None:
-        raise UserError(f"PROXIES: {shown}: expected http://[user:password@]host:port")
-    return f"{parts.hostname}:{port}"
+def _wanted(site: Site) -> Wanted:
+    return Wanted(site.proxies.tiers, site.proxies.region)

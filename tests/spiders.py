@@ -122,6 +122,8 @@ class PathSpider(Spider):
             return Request(url, self.parse, errback=self.failed, meta={"instead": url.replace("instead", "place")})
         if "odd" in url:
             return Request(url, self.parse, errback=self.failed, meta={"proxy_label": 7})
+        if "hidden-proxy" in url:
+            return Request(url, self.parse, errback=self.failed, meta={"proxy": "http://me:s3cret@127.0.0.1:9"})
         if "saved" in url:
             return Request(url, self.parse, errback=self.save)
         return Request(url, self.parse, errback=self.failed)

@@ -11,10 +11,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler, _LenientHTTP11ClientProtocol
+from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler, TunnelError, _LenientHTTP11ClientProtocol
 from scrapy.core.downloader.handlers.http11 import _LenientHTTP11ClientFactory as LenientFactory
 from scrapy.core.downloader.handlers.http11 import _TunnelingTCP4ClientEndpoint as TunnelEndpoint
-from scrapy.exceptions import DownloadFailedError
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+)
+from scrapy.utils._download_handlers import wrap_twisted_exceptions
+from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import DNSLookupError
@@ -24,8 +31,11 @@ from twisted.web._newclient import HEADER, STATUS
 from twisted.web.client import HTTPConnectionPool
 from zope.interface import implementer
 
+from crawlers.domains import domain_of
 from crawlers.fetching.policy import AddressPolicy
-from crawlers.refusals import GivenUp, Refused
+from crawlers.fetching.socks import AUTHORIZATION, SocksEndpoint, SocksScrapyAgent
+from crawlers.proxies.pool import WAY, ProxyPool
+from crawlers.refusals import GivenUp, ProxyFailed, Refused
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -33,9 +43,18 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from crawlers.fetching.addresses import AddressRules
+    from crawlers.proxies.listing import Proxy
 
+_PROXY_REFUSES = 407
 _TO_PROXY = b"http-proxy"
 """The first part of a pool key of Scrapy's, for connections to a forward proxy."""
+_TRANSPORT = (
+    TunnelError,
+    CannotResolveHostError,
+    DownloadConnectionRefusedError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+)
 
 
 def private_address(why: str) -> Refused:
@@ -46,7 +65,7 @@ def private_address(why: str) -> Refused:
 class GuardedPool(HTTPConnectionPool):
     """A pool like another, with connections to allowed addresses that take `most_header_bytes` of headers."""
 
-    proxy_endpoints: ClassVar[tuple[type, ...]] = (TunnelEndpoint,)
+    proxy_endpoints: ClassVar[tuple[type, ...]] = (TunnelEndpoint, SocksEndpoint)
     """Endpoints that dial the operator's proxy and leave the target to it."""
 
     def __init__(self, like: HTTPConnectionPool, policy: AddressPolicy, most_header_bytes: int):
@@ -56,11 +75,11 @@ class GuardedPool(HTTPConnectionPool):
         self._policy = policy
 
     def _newConnection(self, key: Any, endpoint: Any) -> Any:
-        if key[0] == _TO_PROXY or isinstance(endpoint, self.proxy_endpoints):
+        by_name = getattr(endpoint, "_wrappedEndpoint", endpoint)  # of TLS around it
+        if key[0] == _TO_PROXY or isinstance(by_name, self.proxy_endpoints):
             return super()._newConnection(key, endpoint)
         scheme, host, port = (part.decode() if isinstance(part, bytes) else part for part in key[:3])
         names = _CheckedNames(self._reactor, self._policy.rules(f"{scheme}://{_bracketed(host)}:{port}"), host)
-        by_name = getattr(endpoint, "_wrappedEndpoint", endpoint)  # of TLS around it
         if not isinstance(by_name, HostnameEndpoint):
             raise TypeError(f"{type(by_name).__name__}: whether its address is allowed cannot be checked")
         by_name._reactor = names
@@ -152,27 +171,70 @@ def _bracketed(host: str) -> str:
 
 
 class GuardedHTTPHandler(HTTP11DownloadHandler):
-    """Scrapy's HTTP/1.1 handler with a GuardedPool."""
+    """Scrapy's HTTP/1.1 handler with a GuardedPool, and through the proxy that was chosen for a request."""
 
     pool_class: type[GuardedPool] = GuardedPool
 
     def __init__(self, crawler: Crawler):
         super().__init__(crawler)
         plain = self._pool
+        self._crawler = crawler
         self._policy = AddressPolicy.of(crawler)
         self._pool = self.pool_class(plain, self._policy, crawler.settings.getint("HEADERS_MAXSIZE"))
         plain.closeCachedConnections()
 
     async def download_request(self, request: Request) -> Response:
-        if request.meta.get("proxy"):
+        way: Proxy | None = request.meta.get(WAY)
+        if way is None:
+            if request.meta.get("proxy"):
+                self._check_name(request)
+            return await self._send(request)
+        if way.url:
             self._check_name(request)
+        proxies = ProxyPool.of(self._crawler)
+        return await proxies.watch(way, domain_of(request.url), request, lambda: self._send_by(way, request))
+
+    async def _send_by(self, way: Proxy, request: Request) -> Response:
+        """The credentials are in the request only while it is under way."""
+        request.meta["proxy"] = way.url or None
+        if way.authorization is not None:
+            request.headers[AUTHORIZATION] = way.authorization
         try:
+            response = await self._send(request)
+        except _TRANSPORT as error:
+            if way.url:
+                raise ProxyFailed(f"{way.label}: {type(error).__name__}: {error}") from None
+            raise
+        finally:
+            del request.meta["proxy"]
+            request.headers.pop(AUTHORIZATION, None)
+        ProxyPool.of(self._crawler).spend(way, len(response.body))
+        if way.url and response.status == _PROXY_REFUSES:
+            raise ProxyFailed(f"{way.label}: http 407")
+        return response
+
+    async def _send(self, request: Request) -> Response:
+        try:
+            if (request.meta.get("proxy") or "").startswith("socks5:"):
+                return await self._send_by_socks(request)
             return await super().download_request(request)
         except DownloadFailedError as error:
             for reason in getattr(error.__cause__, "reasons", ()):
                 if reason.check(GivenUp):
                     raise reason.value from None
             raise
+
+    async def _send_by_socks(self, request: Request) -> Response:
+        agent = SocksScrapyAgent(
+            contextFactory=self._contextFactory,
+            pool=self._pool,
+            maxsize=self._default_maxsize,
+            warnsize=self._default_warnsize,
+            fail_on_dataloss=self._fail_on_dataloss,
+            crawler=self._crawler,
+        )
+        with wrap_twisted_exceptions():
+            return await maybe_deferred_to_future(agent.download_request(request))
 
     def _check_name(self, request: Request) -> None:
         """Of what a proxy is asked for, only the name is seen here."""

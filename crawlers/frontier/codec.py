@@ -22,11 +22,15 @@ _TRANSIENT = frozenset(
         "download_timeout",
         "is_start_request",
         "identity",
+        "proxy_choice",
         "rendered",
         "rendered_by",
     )
 )
 """Keys of meta that one attempt leaves behind and the next must not see."""
+
+
+_CREDENTIALS = 'meta["proxy"] has credentials: expected the proxy in PROXIES, and its label in meta["use_proxy"]'
 
 
 class Unstorable(SeineError):
@@ -51,13 +55,16 @@ class RequestCodec:
             fields["errback"] = self._name(request.errback, request)
         if request._meta:
             meta = request._meta
+            if "@" in str(meta.get("proxy") or ""):
+                raise Unstorable(_CREDENTIALS)
             fields["meta"] = meta if _TRANSIENT.isdisjoint(meta) else _lasting(meta)
         if request.priority:
             fields["priority"] = request.priority
         if request._cb_kwargs:
             fields["cb_kwargs"] = request._cb_kwargs
         if request._headers:
-            fields["headers"] = dict(request._headers)
+            fields["headers"] = headers = dict(request._headers)
+            headers.pop(b"Proxy-Authorization", None)
         if request.method != "GET":
             fields["method"] = request.method
         if request._body:

@@ -11,6 +11,7 @@
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
 -- S:robots:<origin>    string and its :turn, :away: copies of robots.txt, which no script touches (crawlers/robots/store.py)
+-- S:proxies:<d>        hash   of how proxies do at a domain, see proxies.lua; S:spent:<day> hash, of shard 0: their tiers' bytes
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
 --                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters, notes}
 --                             each); last (token that was settled last)

@@ -1,0 +1,162 @@
+"""The fleet's knowledge of proxies: workers tell Redis once a second what they saw, and hear what the others did.
+
+lua/proxies.lua has the layout of a domain's hash. Of the budgets, shard 0 has S:spent:<day>, a hash of bytes by tier.
+Where Redis is away a worker goes by what it has seen itself, and tells it later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from crawlers.frontier import scripts
+from crawlers.frontier.connection import AWAY, failed, told
+from crawlers.proxies.health import Results, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from crawlers.frontier.connection import Connection, Servers
+    from crawlers.frontier.keys import Keys
+    from crawlers.proxies.health import Health
+
+log = structlog.get_logger("seine.proxy")
+
+BEAT = 1.0
+"""Seconds between two talks with Redis."""
+_IN_USE = 60.0
+"""Seconds that a domain counts as in use: what others see there is asked for."""
+_REMEMBERED = 604_800
+_DAY = 86_400
+
+
+class Sharing:
+    """Keeps a worker's Health and the fleet's the same. `tell_of` is called with each domain that there is news of."""
+
+    def __init__(self, health: Health, servers: Servers, keys: Keys, tell_of: Callable[[str], None]):
+        self._tell_of = tell_of
+        self._health = health
+        self._servers = servers
+        self._keys = keys
+        self._untold: dict[str, dict[str, Results]] = {}
+        self._unspent: Counter[str] = Counter()
+        self._used_at: dict[str, float] = {}
+        self._connections: dict[int, Connection] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to talk."""
+        self._task = asyncio.ensure_future(self._talk())
+
+    def uses(self, domain: str) -> None:
+        """Somebody wants to know of `domain`."""
+        self._used_at[domain] = monotonic()
+
+    def note(self, domain: str, label: str, results: Results) -> None:
+        """To be told."""
+        labels = self._untold.setdefault(domain, {})
+        labels[label] = labels.get(label, Results()).plus(results)
+
+    def spend(self, tier: str, size: int) -> None:
+        """To be told."""
+        self._unspent[tier] += size
+
+    async def close(self) -> None:
+        """Tell what is left, and drop the connections."""
+        if self._task is not None:
+            self._task.cancel()
+        with suppress(*AWAY):
+            await self._exchange(list(self._untold))
+        for connection in self._connections.values():
+            await connection.close()
+        self._connections.clear()
+
+    async def _talk(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            now = monotonic()
+            self._used_at = {domain: at for domain, at in self._used_at.items() if now - at < _IN_USE}
+            try:
+                await self._exchange([*self._untold, *(self._used_at.keys() - self._untold.keys())])
+            except AWAY as error:
+                log.warning("proxies' health is not shared: Redis cannot be asked", error=told(error))
+
+    async def _exchange(self, domains: Iterable[str]) -> None:
+        shards: dict[int, list[str]] = {0: []}
+        for domain in domains:
+            shards.setdefault(self._keys.shard_of(domain), []).append(domain)
+        for shard, asked in shards.items():
+            await self._exchange_with(shard, asked)
+
+    async def _exchange_with(self, shard: int, domains: list[str]) -> None:
+        sent = {domain: self._untold.pop(domain, {}) for domain in domains}
+        spent, self._unspent = (self._unspent, Counter[str]()) if shard == 0 else (Counter[str](), self._unspent)
+        root = self._keys.shard(shard)
+        commands = [self._of_domain(root, domain, labels) for domain, labels in sent.items()]
+        if shard == 0:
+            commands += self._of_budgets(f"{root}:spent:{today()}", spent)
+        try:
+            replies = await self._call(shard, commands)
+        except AWAY:
+            for domain, labels in sent.items():
+                for label, results in labels.items():
+                    self.note(domain, label, results)
+            self._unspent.update(spent)
+            raise
+        for domain, (now, flat) in zip(sent, replies, strict=False):
+            self._health.replace(domain, _standings(now, flat))
+            for label, results in self._untold.get(domain, {}).items():  # seen while Redis was asked
+                self._health.note(domain, label, results)
+            self._tell_of(domain)
+        if shard == 0:
+            totals = {tier.decode(): int(size) for tier, size in _pairs(replies[-1])}
+            self._health.spent = Counter(totals)
+
+    def _of_domain(self, root: str, domain: str, labels: dict[str, Results]) -> scripts.Command:
+        rules = self._health.rules
+        waits = (round(1000 * seconds) for seconds in (rules.after_failures, rules.after_ban, rules.longest))
+        seen: list[Any] = []
+        for label, results in labels.items():
+            seen += [label, results.ok, results.failed, results.banned, round(1000 * results.seconds)]
+        return scripts.run("proxies", root, root, domain, _REMEMBERED, rules.failures, *waits, *seen)
+
+    def _of_budgets(self, key: str, spent: Counter[str]) -> list[scripts.Command]:
+        more: list[scripts.Command] = [("HINCRBY", key, tier, size) for tier, size in spent.items()]
+        return [*more, ("EXPIRE", key, 2 * _DAY), ("HGETALL", key)]
+
+    async def _call(self, shard: int, commands: list[scripts.Command]) -> list[Any]:
+        try:
+            if shard not in self._connections:
+                self._connections[shard] = await self._servers.connect(self._keys.shard(shard))
+            replies = await self._connections[shard].call(*commands)
+            if (error := failed(replies)) is not None:
+                raise error
+        except AWAY:
+            if (connection := self._connections.pop(shard, None)) is not None:
+                await connection.close()
+            raise
+        return replies
+
+
+def today() -> int:
+    """Days since 1970, in UTC: a budget's day."""
+    return int(time.time()) // _DAY
+
+
+def _standings(now: int, flat: list[bytes]) -> dict[str, Standing]:
+    here, found = monotonic(), {}
+    for label, text in _pairs(flat):
+        row, level, until, ok, failures, latency = map(float, text.split())
+        ends = here + max(0.0, until - now) / 1000
+        found[label.decode()] = Standing(int(row), int(level), ends, ok, failures, latency / 1000)
+    return found
+
+
+def _pairs(flat: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,0 +1,347 @@
+"""Requests go out through proxies that really forward, fail, slow down and get banned; the fleet knows which do."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from scrapy.settings import Settings
+
+from crawlers.exceptions import UserError
+from crawlers.proxies.health import CoolDowns, Health, Results
+from crawlers.proxies.listing import Proxy, read_proxies, read_tiers
+from crawlers.proxies.pool import ProxyPool, Wanted
+from crawlers.refusals import NoProxy
+from tests.browsers import short_folder
+from tests.fleet import FrontierSeine, links
+from tests.servers.certificates import Authority
+from tests.servers.forward_proxy import RunningProxy
+from tests.servers.web import Page, WebServer
+from tests.support import Seine
+
+Web = Callable[..., WebServer]
+Proxies = Callable[..., RunningProxy]
+RULES = {"PROXY_FAILURES": 2, "PROXY_COOL_DOWN": 30.0, "PROXY_BAN_COOL_DOWN": 300.0, "PROXY_LONGEST_COOL_DOWN": 3600.0}
+
+
+@pytest.fixture
+def proxies() -> Iterator[Proxies]:
+    """Starts forward proxies that end with the test."""
+    with ExitStack() as running:
+        yield lambda *args: running.enter_context(RunningProxy(*args))
+
+
+def settings_of(**settings: Any) -> Settings:
+    return Settings({"PROXIES_FILE": None, "PROXY_TIERS": [], "PROXIES_REFRESH": 0, **RULES, **settings})
+
+
+def pool_of(*entries: str, **settings: Any) -> ProxyPool:
+    return ProxyPool(settings_of(PROXIES=list(entries), **settings), "spider")
+
+
+def taken(pool: ProxyPool, times: int = 400, wanted: Wanted = Wanted(), domain: str = "a.test") -> Counter[str]:  # noqa: B008
+    pool._random = random.Random(7)
+    return Counter(pool.choose(domain, wanted).label for _ in range(times))
+
+
+# --- The list
+
+
+def test_entries_have_labels_tiers_regions_weights_and_credentials(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("# dear ones\nsocks5://me:p%40ss@[::1]:1080 tier=dear region=de weight=2 # mine\n\n")
+    found = read_proxies(settings_of(PROXIES="direct, http://10.0.0.1:8080 label=one", PROXIES_FILE=f"{tmp_path}/list"))
+    assert found == [
+        Proxy("direct", tier="direct"),
+        Proxy("one", "http://10.0.0.1:8080"),
+        Proxy("[::1]:1080", "socks5://[::1]:1080", "me", "p@ss", "dear", "de", 2.0),
+    ]
+    assert found[2].secret_url == "socks5://me:p%40ss@[::1]:1080"
+    assert "p@ss" not in repr(found)
+
+
+def test_a_list_may_come_from_a_server(web: Web) -> None:
+    server = web({"/list": Page("http://10.0.0.1:8080\nhttp://10.0.0.2:8080")})
+    assert len(read_proxies(settings_of(PROXIES_FILE=f"{server.url}/list"))) == 2
+    with pytest.raises(UserError, match=r"PROXIES_FILE=http://127.0.0.1/…: http 404"):
+        read_proxies(settings_of(PROXIES_FILE=server.url.replace("//", "//me:secret@") + "/other?key=secret"))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ("http://me:secret@10.0.0.1", r"PROXIES: 10\.0\.0\.1: expected http://\[user:password@\]host:port"),
+        ("ftp://me:secret@10.0.0.1:21", "PROXIES: 10.0.0.1:21: expected http://"),
+        ("http://10.0.0.1:80 teir=x", "unknown teir, expected one of label, tier, region, weight"),
+        ("http://10.0.0.1:80 weight=0", "weight=0: expected a number above 0"),
+        ("http://10.0.0.1:80,http://10.0.0.1:80", "10.0.0.1:80 is there twice"),
+    ],
+)
+def test_a_mistake_is_named_without_credentials(entries: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read_proxies(settings_of(PROXIES=entries))
+    assert "secret" not in str(caught.value)
+
+
+def test_tiers_stand_in_the_order_that_is_given() -> None:
+    some = read_proxies(settings_of(PROXIES="http://a:1 tier=dear,http://b:1 tier=cheap,direct"))
+    assert [tier.name for tier in read_tiers(settings_of(), some)] == ["direct", "dear", "cheap"]
+    given = read_tiers(settings_of(PROXY_TIERS="direct,cheap,dear=5"), some)
+    assert [(tier.name, tier.budget) for tier in given] == [("direct", 0), ("cheap", 0), ("dear", 5_000_000)]
+    for wrong, message in {
+        "direct,cheap": "dear is left out",
+        "dear=many": "expected a tier, or tier=megabytes",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            read_tiers(settings_of(PROXY_TIERS=wrong), some)
+
+
+# --- Which one
+
+
+def test_requests_are_spread_by_weight() -> None:
+    spread = taken(pool_of("http://a:1 label=one", "http://b:1 label=two weight=3"))
+    assert 80 < spread["one"] < 120
+
+
+def test_quick_and_reliable_ones_are_taken_more_often() -> None:
+    pool = pool_of("http://a:1 label=quick", "http://b:1 label=slow", "http://c:1 label=flaky")
+    by_label = pool._proxies
+    for _ in range(20):
+        pool.note(by_label["quick"], "a.test", Results(ok=1, seconds=0.1))
+        pool.note(by_label["slow"], "a.test", Results(ok=1, seconds=2.0))
+        pool.note(by_label["flaky"], "a.test", Results(ok=1, seconds=0.1))
+        pool.note(by_label["flaky"], "a.test", Results(failed=1))
+    spread = taken(pool)
+    assert spread["quick"] > 1.5 * spread["flaky"] > 3 * spread["slow"]
+    assert 90 < taken(pool, domain="other.test")["slow"] < 180
+
+
+def test_dearer_ones_are_taken_when_cheaper_ones_cool_down_there() -> None:
+    pool = pool_of("direct", "http://a:1 label=cheap tier=cheap", "http://b:1 label=dear tier=dear")
+    direct, cheap = pool._proxies["direct"], pool._proxies["cheap"]
+    assert set(taken(pool)) == {"direct"}
+    pool.note(direct, "a.test", Results(banned=1))
+    assert set(taken(pool)) == {"cheap"}
+    pool.note(cheap, "a.test", Results(failed=1))
+    assert set(taken(pool)) == {"cheap"}
+    pool.note(cheap, "a.test", Results(failed=1))
+    assert set(taken(pool)) == {"dear"}
+    assert set(taken(pool, domain="other.test")) == {"direct"}
+
+
+def test_a_cool_down_ends_and_is_doubled_until_something_succeeds() -> None:
+    health, now = Health(CoolDowns(2, 10, 60, 100)), monotonic()
+    health.note("a.test", "one", Results(failed=2))
+    standing = health.at("a.test")["one"]
+    lasted = []
+    for _ in range(5):
+        lasted.append(round(standing.until - now))
+        now = standing.until + 0.001
+        standing.note(Results(failed=2), health.rules, now)
+    assert lasted == [10, 20, 40, 80, 100]
+    standing.note(Results(ok=1, seconds=1), health.rules, now := standing.until + 1)
+    standing.note(Results(failed=2), health.rules, now)
+    assert round(standing.until - now) == 10
+
+
+def test_a_spent_budget_closes_its_tier() -> None:
+    pool = pool_of("http://a:1 tier=dear", PROXY_TIERS="dear=1")
+    assert taken(pool)
+    pool.spend(pool._proxies["a:1"], 1_000_000)
+    with pytest.raises(NoProxy, match="the budget of dear is spent"):
+        pool.choose("b.test", Wanted())
+
+
+def test_a_region_and_tiers_may_be_asked_for() -> None:
+    pool = pool_of("http://a:1 label=de region=de", "http://b:1 label=fr region=fr", "http://c:1 label=x tier=dear")
+    assert set(taken(pool, wanted=Wanted(region="fr"))) == {"fr"}
+    assert set(taken(pool, wanted=Wanted(tiers=("dear",)))) == {"x"}
+    with pytest.raises(
+        UserError, match=r"mine\.toml: proxies: cheap is no tier of the proxies: expected one of proxies, dear"
+    ):
+        pool.check(Wanted(tiers=("cheap",)), "mine.toml: proxies")
+    with pytest.raises(UserError, match="no proxy has region es"):
+        pool.check(Wanted(region="es"), "mine.toml: proxies")
+
+
+def test_a_session_keeps_its_proxy_while_it_may_be_used() -> None:
+    pool = pool_of("http://a:1 label=one", "http://b:1 label=two")
+    first = pool.choose("a.test", Wanted(), "me")
+    assert all(pool.of_session("me", domain, Wanted()) is first for domain in ("a.test", "b.test"))
+    pool.note(first, "a.test", Results(banned=1))
+    assert pool.of_session("me", "a.test", Wanted()) is None
+    assert pool.of_session("me", "b.test", Wanted()) is first
+
+
+# --- In a crawl
+
+
+def crawl(fleet: FrontierSeine, server: WebServer, *entries: str, **settings: Any) -> Any:
+    return fleet.crawl_from(server, "/", PROXIES=",".join(entries), **settings)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_pages_come_through_a_proxy_with_credentials_that_nobody_is_told(
+    fleet: FrontierSeine, web: Web, proxies: Proxies, tmp_path: Path, scheme: str, is_tls: bool
+) -> None:
+    certificate = Authority(tmp_path / "authority").issue("shop") if is_tls else None
+    server = web(
+        {"/": links("/a", "/moved"), "/moved": Page("", 302, {"Location": "/b"}), "/b": Page("b")}, certificate
+    )
+    proxy = proxies(scheme, "user", "s3cret/p@ss")
+    ended = crawl(fleet, server, f"{proxy.url} label=mine")
+    assert ended.of("expanded", "empty", "redirected", "dead") == {
+        "expanded": 1,
+        "empty": 1,
+        "redirected": 1,
+        "dead": 1,
+    }
+    assert set(proxy.asked) == {("127.0.0.1", int(server.domain.rpartition(":")[2]))}
+    assert not any(name.lower().startswith("proxy-") for visit in server.visits for name, _ in visit.headers)
+    stored = b"".join(repr(fleet.redis.dump(key)).encode() for key in fleet.redis.scan_iter(f"{fleet.keys.namespace}*"))
+    for told in (ended.finished.err, ended.finished.out, stored.decode()):
+        assert "s3cret" not in told
+
+
+def test_wrong_credentials_are_the_proxys_failure(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": Page("x")})
+    for scheme in ("http", "socks5"):
+        proxy = proxies(scheme, "user", "right")
+        ended = crawl(
+            fleet, server, proxy.url.replace("right", "wrong"), RETRY_TIMES=0, FRONTIER_CRAWL_ID=f"wrong-{scheme}"
+        )
+        assert ended.dead == {"/": ["proxy failed"]}
+    assert server.visits == []
+
+
+@pytest.mark.parametrize("trouble", ["drop", "502", "hang"])
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_proxy_that_fails_is_left_out_and_no_page_is_lost(
+    fleet: FrontierSeine, web: Web, proxies: Proxies, trouble: str, scheme: str
+) -> None:
+    server = web({"/": links(*(f"/{n}" for n in range(30))), **{f"/{n}": Page("x") for n in range(30)}})
+    good, bad = proxies(scheme), proxies(scheme)
+    bad.trouble = trouble
+    ended = crawl(
+        fleet, server, good.url, bad.url, PROXY_FAILURES=2, DOWNLOAD_TIMEOUT=1.5, RETRY_TIMES=6, DOWNLOAD_DELAY=0,
+        CONCURRENT_REQUESTS_PER_DOMAIN=2,
+    )  # fmt: skip
+    assert ended.of("empty", "expanded", "dead") == {"empty": 30, "expanded": 1, "dead": 0}
+    assert len(bad.asked) <= 8
+    assert ended.finished.events("proxy cools down", proxy=bad.address, reason="failed")
+
+
+def test_a_slow_proxy_gets_less_to_do(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": links(*(f"/{n}" for n in range(80))), **{f"/{n}": Page("x") for n in range(80)}})
+    quick, slow = proxies(), proxies()
+    slow.delay = 0.5
+    ended = crawl(fleet, server, quick.url, slow.url, DOWNLOAD_DELAY=0)
+    assert ended.counts["empty"] == 80
+    assert len(quick.asked) > 2 * len(slow.asked)
+
+
+def test_a_banned_proxy_is_known_to_the_whole_fleet(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    """The second worker, with a crawl of its own, does not try what the first one was banned with."""
+    server = web({"/": Page("x")})
+    banned, dear = proxies(), proxies()
+    banned.trouble = "ban"
+    settings = {"BAN_STATUSES": "403", "PROXY_TIERS": "cheap,dear"}
+    entries = f"{banned.url} label=b tier=cheap", f"{dear.url} label=d tier=dear"
+    first = crawl(fleet, server, *entries, **settings)
+    assert first.counts["empty"] == 1
+    assert (len(banned.asked), len(dear.asked)) == (1, 1)
+    again = {f"/{n}": Page("x") for n in range(20)}
+    server.pages.update({"/": links(*again), **again}, **{})
+    second = crawl(
+        fleet, server, *entries, FRONTIER_CRAWL_ID="second", PROXY_BAN_COOL_DOWN=300, DOWNLOAD_DELAY=1, **settings
+    )
+    assert second.counts["empty"] == 20
+    assert len(banned.asked) <= 2
+
+
+def test_what_is_given_no_proxy_waits_and_then_is_told(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": Page("x")})
+    only = proxies()
+    only.trouble = "drop"
+    ended = crawl(fleet, server, only.url, PROXY_FAILURES=1, PROXY_COOL_DOWN=0.3, RETRY_TIMES=3)
+    assert ended.dead["/"][0] == "proxy failed"
+    assert len(only.asked) >= 2
+    assert server.visits == []
+
+
+def test_a_request_names_its_proxy(offline: Seine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": Page("x")})
+    one, two = proxies(), proxies()
+    asked = [{"use_proxy": "one"}, {"use_proxy": "dear"}, {"use_proxy": "direct"}, {"proxy": two.url}, {"proxy": None}]
+    requests = [[f"{server.url}/?{number}", meta] for number, meta in enumerate(asked)]
+    options = {
+        "SPIDER_MODULES": "tests.browser_spider", "ITEM_PIPELINES": "{}", "ROBOTSTXT_OBEY": 0,
+        "PROXIES": f"direct,{one.url} label=one,{two.url} label=two tier=dear",
+    }  # fmt: skip
+    server.pages.update({f"/?{number}": Page("x") for number in range(5)})
+    offline.run(
+        "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}",
+        *(part for name, value in options.items() for part in ("-s", f"{name}={value}")),
+    )  # fmt: skip
+    assert (len(server.visits), len(one.asked), len(two.asked)) == (5, 1, 2)
+
+
+def test_credentials_in_a_request_are_not_stored(fleet: FrontierSeine, web: Web) -> None:
+    server = web({"/": links("/hidden-proxy")})
+    ended = crawl(fleet, server, "direct")
+    assert "s3cret" not in ended.finished.err
+    assert "has credentials" in ended.finished.err
+
+
+def test_an_identity_ends_with_its_proxy(fleet: FrontierSeine, sites: Path, web: Web, proxies: Proxies) -> None:
+    """Before the ban all pages came by one proxy, from one visitor; after it by the other, from another."""
+    cookie = {"Set-Cookie": "who=1; Path=/"}
+    chain = {f"/{n}": links(f"/{n + 1}")._replace(headers=cookie) for n in range(10)}
+    server = web({**chain, "/10": Page("end")})
+    pair = [proxies(), proxies()]
+    (sites / "mine.toml").write_text(
+        f'name = "mine"\ndomains = ["{server.domain}"]\nseeds = ["{server.url}/0"]\n'
+        '[identities]\nkind = "browser"\n[limits]\ndelay = 0\n'
+    )
+
+    def break_one(earlier: int) -> Page:
+        used = max(pair, key=lambda proxy: len(proxy.asked))
+        used.trouble = "drop"
+        return chain["/5"]
+
+    server.pages["/5"] = break_one
+    entries = ",".join(proxy.url for proxy in pair)
+    ended = fleet.crawl(
+        "-a", "sites=mine", PROXIES=entries, PROXY_FAILURES=1, ROBOTSTXT_OBEY=0, RETRY_BACKOFF_SECONDS=0.01
+    )
+    assert ended.code == 0
+    assert len(ended.events("identity retired", reason="proxy lost")) == 1
+    agents = {path: dict(visit.headers)["User-Agent"] for visit in server.visits for path in [visit.path]}
+    cookies = {visit.path: dict(visit.headers).get("Cookie") for visit in server.visits}
+    assert len({agents[f"/{n}"] for n in range(6)}) == 1
+    assert len({agents[f"/{n}"] for n in range(6, 11)}) == 1
+    assert [cookies[f"/{n}"] for n in (0, 1, 5, 6, 7)] == [None, "who=1", "who=1", None, "who=1"]
+    assert sorted(len(proxy.asked) for proxy in pair) == [5, 7]
+
+
+def test_browsers_go_through_the_chosen_proxy(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": links("/a"), "/a": Page("a")})
+    bad, good = proxies("socks5", "user", "s3cret"), proxies("socks5", "user", "s3cret")
+    bad.trouble = "drop"
+    with short_folder() as folder:
+        ended = crawl(
+            fleet, server, f"{bad.url} tier=a", f"{good.url} tier=b", SPIDER_MODULES="tests.rendered_spider",
+            BROWSER_TMP_DIR=folder, PROXY_FAILURES=1, PROXY_COOL_DOWN=60,
+        )  # fmt: skip
+    assert ended.of("expanded", "empty", "dead") == {"expanded": 1, "empty": 1, "dead": 0}
+    assert len(bad.asked) >= 1
+    assert ("127.0.0.1", int(server.domain.rpartition(":")[2])) in good.asked
+    assert "s3cret" not in ended.finished.err

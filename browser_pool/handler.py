@@ -81,10 +81,8 @@ class BrowserHandler:
                 return await self._plain.download_request(request)
             if (way := request.meta.get(WAY)) is None:
                 return await self._render(request, rules)
-            proxies = ProxyPool.of(self._crawler)
-            return await proxies.watch(
-                way, domain_of(request.url), request, lambda: self._render_by(way, request, rules)
-            )
+            proxies, failures = ProxyPool.of(self._crawler), (ProxyFailed, DownloadTimeoutError)
+            return await proxies.watch(request, lambda: self._render_by(way, request, rules), failures)
         except asyncio.CancelledError:
             raise DownloadFailedError("cancelled") from None
 

@@ -12,10 +12,13 @@ from crawlers.browser_rules import asked_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
 from crawlers.proxies.health import Results
+from crawlers.proxies.listing import DIRECT, DIRECTLY
 from crawlers.proxies.pool import WAY, ProxyPool, Wanted, is_configured, label_of
 from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from scrapy import Request
     from scrapy.crawler import Crawler
 
@@ -53,17 +56,28 @@ class ProxyMiddleware:
     async def spider_closed(self) -> None:
         await self._pool.close()
 
-    def process_request(self, request: Request) -> None:
+    def process_request(self, request: Request) -> Awaitable[None] | None:
         """Choose. Raises NoProxy where none may be used now."""
+        if "proxy" in request.meta:
+            request.meta.pop(WAY, None)
+        elif self._pool.is_new(domain := domain_of(request.url)):
+            return self._ask(request, domain)
+        else:
+            self._choose(request, domain)
+        return None
+
+    async def _ask(self, request: Request, domain: str) -> None:
+        await self._pool.hear_of(domain)
+        self._choose(request, domain)
+
+    def _choose(self, request: Request, domain: str) -> None:
         meta = request.meta
-        if "proxy" in meta:
-            meta.pop(WAY, None)
-            return
         site = site_of(request, self._crawler.spider)
         wanted = self._by_site.get(site.name, self._everything) if site is not None else self._everything
-        if name := meta.get("use_proxy"):
+        name = meta.get("use_proxy")
+        if name and name != DIRECT:
             wanted = self._pool.asked_for(str(name))
-        meta[WAY] = way = self._of_session(request, site, domain_of(request.url), wanted)
+        meta[WAY] = way = DIRECTLY if name == DIRECT else self._of_session(request, site, domain, wanted)
         if label := label_of(way):
             meta["proxy_label"] = label
         else:

@@ -128,6 +128,21 @@ def test_an_identity_that_changes_its_proxy_gets_another_port(web: Web) -> None:
     run(through())
 
 
+def test_the_port_of_an_identity_that_is_gone_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("browser_pool.egress._IDLE", 0.0)
+
+    async def through() -> None:
+        async with egress_of() as egress:
+            kept, gone = await egress.port("kept"), await egress.port("gone")
+            await egress.tidy({"kept"})
+            assert await egress.port("kept") is kept
+            assert await egress.port("gone") is not gone
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", int(gone.url.rpartition(":")[2]))
+
+    run(through())
+
+
 def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
     """Also that of a page's parts and frames; what is refused is refused to them as well."""
     other = web({"/part.js": Page("document.body.append('part')"), "/frame": Page("frame")}, host="127.0.0.3")

@@ -31,7 +31,6 @@ from twisted.web._newclient import HEADER, STATUS
 from twisted.web.client import HTTPConnectionPool
 from zope.interface import implementer
 
-from crawlers.domains import domain_of
 from crawlers.fetching.policy import AddressPolicy
 from crawlers.fetching.socks import AUTHORIZATION, SocksEndpoint, SocksScrapyAgent
 from crawlers.proxies.pool import WAY, ProxyPool
@@ -48,13 +47,7 @@ if TYPE_CHECKING:
 _PROXY_REFUSES = 407
 _TO_PROXY = b"http-proxy"
 """The first part of a pool key of Scrapy's, for connections to a forward proxy."""
-_TRANSPORT = (
-    TunnelError,
-    CannotResolveHostError,
-    DownloadConnectionRefusedError,
-    DownloadFailedError,
-    DownloadTimeoutError,
-)
+_TRANSPORT = (TunnelError, DownloadConnectionRefusedError, DownloadFailedError, DownloadTimeoutError)
 
 
 def private_address(why: str) -> Refused:
@@ -191,17 +184,18 @@ class GuardedHTTPHandler(HTTP11DownloadHandler):
             return await self._send(request)
         if way.url:
             self._check_name(request)
-        proxies = ProxyPool.of(self._crawler)
-        return await proxies.watch(way, domain_of(request.url), request, lambda: self._send_by(way, request))
+        failures = (ProxyFailed, *_TRANSPORT) if not way.url else (ProxyFailed,)
+        return await ProxyPool.of(self._crawler).watch(request, lambda: self._send_by(way, request), failures)
 
     async def _send_by(self, way: Proxy, request: Request) -> Response:
         """The credentials are in the request only while it is under way."""
         request.meta["proxy"] = way.url or None
+        request.headers.pop(AUTHORIZATION, None)
         if way.authorization is not None:
             request.headers[AUTHORIZATION] = way.authorization
         try:
             response = await self._send(request)
-        except _TRANSPORT as error:
+        except (CannotResolveHostError, *_TRANSPORT) as error:
             if way.url:
                 raise ProxyFailed(f"{way.label}: {type(error).__name__}: {error}") from None
             raise

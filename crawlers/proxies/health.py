@@ -104,9 +104,9 @@ class Health:
 
     def note(self, domain: str, label: str, results: Results) -> bool:
         """Add `results`; whether the proxy has to cool down there from now on."""
-        if domain not in self._domains and len(self._domains) >= _DOMAINS:
-            del self._domains[next(iter(self._domains))]
-        standing = self._domains.setdefault(domain, {}).setdefault(label, Standing())
+        if domain not in self._domains:
+            self.replace(domain, {})
+        standing = self._domains[domain].setdefault(label, Standing())
         return standing.note(results, self.rules, monotonic())
 
     def spend(self, tier: str, size: int, day: int) -> None:
@@ -118,4 +118,6 @@ class Health:
 
     def replace(self, domain: str, standings: dict[str, Standing]) -> None:
         """What is known by now of `domain`."""
+        if domain not in self._domains and len(self._domains) >= _DOMAINS:
+            del self._domains[next(iter(self._domains))]
         self._domains[domain] = standings

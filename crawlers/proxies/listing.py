@@ -58,6 +58,9 @@ class Proxy:
         return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{rest}"
 
 
+DIRECTLY = Proxy(DIRECT, tier=DIRECT)
+
+
 class Tier(NamedTuple):
     """Proxies of one price; `budget` is bytes a day, 0 without limit."""
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 import structlog
-from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 
 from crawlers import metrics
+from crawlers.domains import domain_of
 from crawlers.exceptions import UserError
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
 from crawlers.proxies.health import CoolDowns, Health, Results, Standing
 from crawlers.proxies.listing import DIRECT, Proxy, read_proxies, read_tiers
 from crawlers.proxies.sharing import Sharing, today
-from crawlers.refusals import GivenUp, NoProxy, ProxyFailed
+from crawlers.refusals import GivenUp, NoProxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -110,6 +110,15 @@ class ProxyPool:
         if not any(_suits(proxy, wanted) for proxy in self._proxies.values()):
             raise UserError(f"{where}: no proxy has region {wanted.region}")
 
+    def is_new(self, domain: str) -> bool:
+        """Whether the fleet is to be asked about `domain` before a proxy is chosen for it."""
+        return self._sharing is not None and not self._sharing.knows(domain)
+
+    async def hear_of(self, domain: str) -> None:
+        """Ask the fleet about `domain`."""
+        if self._sharing is not None:
+            await self._sharing.hear_of(domain)
+
     def asked_for(self, name: str) -> Wanted:
         """What `meta["use_proxy"]` says: a label or a tier. Raises GivenUp where it is neither."""
         if name in self._proxies:
@@ -178,19 +187,13 @@ class ProxyPool:
     # --- How it went
 
     async def watch(
-        self, way: Proxy, domain: str, request: Request, send: Callable[[], Awaitable[Response]]
+        self, request: Request, send: Callable[[], Awaitable[Response]], failures: tuple[type[Exception], ...]
     ) -> Response:
-        """What `send` returns, by `way`; how that went is noted."""
-        began_at = monotonic()
+        """What `send` returns, by the way that was chosen; how that went is noted. `failures` count against it."""
+        way, domain, began_at = request.meta[WAY], domain_of(request.url), monotonic()
         try:
             response = await send()
-        except (IgnoreRequest, DownloadCancelledError):
-            raise
-        except GivenUp as error:
-            if isinstance(error, ProxyFailed):
-                self.note(way, domain, Results(failed=1))
-            raise
-        except Exception:
+        except failures:
             self.note(way, domain, Results(failed=1))
             raise
         if not way.url or response.status not in _FAILED_STATUSES:

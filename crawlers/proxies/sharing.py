@@ -48,11 +48,24 @@ class Sharing:
         self._unspent: Counter[str] = Counter()
         self._used_at: dict[str, float] = {}
         self._connections: dict[int, Connection] = {}
+        self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Begin to talk."""
         self._task = asyncio.ensure_future(self._talk())
+
+    def knows(self, domain: str) -> bool:
+        """Whether what the fleet knows of `domain` is heard of already."""
+        return domain in self._used_at
+
+    async def hear_of(self, domain: str) -> None:
+        """Ask for it now."""
+        try:
+            await self._exchange([domain])
+        except AWAY as error:
+            log.warning("proxies' health is not shared: Redis cannot be asked", error=told(error))
+        self.uses(domain)
 
     def uses(self, domain: str) -> None:
         """Somebody wants to know of `domain`."""
@@ -91,8 +104,9 @@ class Sharing:
         shards: dict[int, list[str]] = {0: []}
         for domain in domains:
             shards.setdefault(self._keys.shard_of(domain), []).append(domain)
-        for shard, asked in shards.items():
-            await self._exchange_with(shard, asked)
+        async with self._lock:
+            for shard, asked in shards.items():
+                await self._exchange_with(shard, asked)
 
     async def _exchange_with(self, shard: int, domains: list[str]) -> None:
         sent = {domain: self._untold.pop(domain, {}) for domain in domains}
@@ -116,7 +130,7 @@ class Sharing:
             self._tell_of(domain)
         if shard == 0:
             totals = {tier.decode(): int(size) for tier, size in _pairs(replies[-1])}
-            self._health.spent = Counter(totals)
+            self._health.spent = Counter(totals) + self._unspent
 
     def _of_domain(self, root: str, domain: str, labels: dict[str, Results]) -> scripts.Command:
         rules = self._health.rules

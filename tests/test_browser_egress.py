@@ -134,11 +134,12 @@ def test_the_port_of_an_identity_that_is_gone_is_closed(monkeypatch: pytest.Monk
     async def through() -> None:
         async with egress_of() as egress:
             kept, gone = await egress.port("kept"), await egress.port("gone")
+            number = int(gone.url.rpartition(":")[2])
             await egress.tidy({"kept"})
             assert await egress.port("kept") is kept
             assert await egress.port("gone") is not gone
             with pytest.raises(ConnectionRefusedError):
-                await asyncio.open_connection("127.0.0.1", int(gone.url.rpartition(":")[2]))
+                await asyncio.open_connection("127.0.0.1", number)
 
     run(through())
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from scrapy.settings import Settings
+from scrapy.utils.project import get_project_settings
+from structlog.testing import capture_logs
 
 from crawlers.exceptions import UserError
-from crawlers.proxies.health import CoolDowns, Health, Results
+from crawlers.frontier.connection import Servers
+from crawlers.frontier.keys import Keys
+from crawlers.proxies.health import CoolDowns, Health, Results, Standing
 from crawlers.proxies.listing import Proxy, read_proxies, read_tiers
 from crawlers.proxies.pool import ProxyPool, Wanted
+from crawlers.proxies.sharing import Sharing
 from crawlers.refusals import NoProxy
 from tests.browsers import short_folder
 from tests.fleet import FrontierSeine, links
+from tests.polling import eventually
 from tests.servers.certificates import Authority
 from tests.servers.forward_proxy import RunningProxy
+from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
 
@@ -44,6 +53,20 @@ def settings_of(**settings: Any) -> Settings:
 
 def pool_of(*entries: str, **settings: Any) -> ProxyPool:
     return ProxyPool(settings_of(PROXIES=list(entries), **settings), "spider")
+
+
+class Side(NamedTuple):
+    health: Health
+    sharing: Sharing
+
+
+def sharing_of(url: str, namespace: str) -> Side:
+    """A worker's knowledge, and its way to Redis."""
+    settings = Settings({**get_project_settings().copy_to_dict(), "REDIS_URL": url, "REDIS_TIMEOUT": 2, **RULES})
+    health = Health(CoolDowns.from_settings(settings))
+    return Side(
+        health, Sharing(health, Servers.from_settings(settings), Keys(namespace, "spider"), lambda domain: None)
+    )
 
 
 def taken(pool: ProxyPool, times: int = 400, wanted: Wanted = Wanted(), domain: str = "a.test") -> Counter[str]:  # noqa: B008
@@ -149,6 +172,85 @@ def test_a_cool_down_ends_and_is_doubled_until_something_succeeds() -> None:
     standing.note(Results(ok=1, seconds=1), health.rules, now := standing.until + 1)
     standing.note(Results(failed=2), health.rules, now)
     assert round(standing.until - now) == 10
+
+
+def test_workers_and_redis_reckon_the_same(redis_server: RedisServer) -> None:
+    """One worker tells what it saw; another one, which has seen nothing, then stands where the first one does."""
+    choice = random.Random(11)
+    seen = [
+        Results(*((choice.randrange(3), choice.randrange(3), 0, 0.25) if choice.random() < 0.8 else (0, 0, 1, 0.0)))
+        for _ in range(60)
+    ]
+
+    async def exchange() -> None:
+        namespace = f"test-{secrets.token_hex(4)}"
+        one, other = (sharing_of(redis_server.url, namespace) for _ in range(2))
+        for number, results in enumerate(seen):
+            domain = f"{number % 12}.test"
+            one.health.note(domain, "p", results)
+            one.sharing.note(domain, "p", results)
+            await one.sharing.hear_of(domain)
+        one.sharing.spend("dear", 700)
+        other.sharing.spend("dear", 50)
+        for domain in (f"{number}.test" for number in range(12)):
+            await one.sharing.hear_of(domain)
+            await other.sharing.hear_of(domain)
+            [mine, theirs] = (side.health.at(domain)["p"] for side in (one, other))
+            assert (mine.row, mine.level) == (theirs.row, theirs.level)
+            assert (mine.until > monotonic()) == (theirs.until > monotonic())
+            assert theirs.until == pytest.approx(mine.until, abs=0.5) or mine.until <= monotonic()
+            expected = Standing()
+            for number, results in enumerate(seen):
+                if f"{number % 12}.test" == domain:
+                    expected.note(results, one.health.rules, monotonic())
+            assert (theirs.row, theirs.level) == (expected.row, expected.level)
+            assert (theirs.ok, theirs.failed) == (expected.ok, expected.failed)
+            assert theirs.latency == pytest.approx(expected.latency, abs=0.002)
+        assert other.health.spent == {"dear": 750}
+        for side in (one, other):
+            await side.sharing.close()
+
+    asyncio.run(exchange())
+
+
+def test_without_redis_a_worker_goes_by_what_it_sees_and_tells_it_later(
+    redis_server: RedisServer, nowhere: str
+) -> None:
+    async def exchange() -> None:
+        namespace = f"test-{secrets.token_hex(4)}"
+        cut_off, other = sharing_of(f"redis://{nowhere}", namespace), sharing_of(redis_server.url, namespace)
+        cut_off.health.note("a.test", "p", Results(banned=1))
+        cut_off.sharing.note("a.test", "p", Results(banned=1))
+        cut_off.sharing.spend("dear", 9)
+        await cut_off.sharing.hear_of("a.test")
+        assert cut_off.sharing.knows("a.test")
+        assert cut_off.health.at("a.test")["p"].until > monotonic()
+        cut_off.sharing._servers = other.sharing._servers
+        await cut_off.sharing.close()
+        await other.sharing.hear_of("a.test")
+        assert other.health.at("a.test")["p"].until > monotonic()
+        assert other.health.spent == {"dear": 9}
+        await other.sharing.close()
+
+    asyncio.run(exchange())
+
+
+def test_a_list_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    listed.write_text("http://a:1")
+
+    async def watched() -> None:
+        pool = pool_of(PROXIES_FILE=str(listed), PROXIES_REFRESH=0.02)
+        pool.open()
+        with capture_logs() as told:
+            listed.write_text("nonsense")
+            await eventually(lambda: told, "the list was not read again")
+        assert set(taken(pool)) == {"a:1"}
+        listed.write_text("http://b:1\nhttp://c:1")
+        await eventually(lambda: set(taken(pool)) == {"b:1", "c:1"}, "the new list was not taken")
+        await pool.close()
+
+    asyncio.run(watched())
 
 
 def test_a_spent_budget_closes_its_tier() -> None:
@@ -263,6 +365,11 @@ def test_a_banned_proxy_is_known_to_the_whole_fleet(fleet: FrontierSeine, web: W
     second = crawl(fleet, server, *entries, FRONTIER_CRAWL_ID="second", DOWNLOAD_DELAY=0, **settings)
     assert second.counts["empty"] == 20
     assert (len(banned.asked), len(dear.asked)) == (1, 22)
+    told = fleet.run(
+        "frontier", "domains", "--forget", server.domain, "--yes", "--spider", "path_spider", *fleet.options()
+    )
+    assert told.code == 0, told.err
+    assert not list(fleet.redis.scan_iter(f"{fleet.keys.namespace}*:proxies:*"))
 
 
 def test_what_is_given_no_proxy_waits_and_then_is_told(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:

@@ -12,8 +12,8 @@ from crawlers.browser_rules import asked_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
 from crawlers.proxies.health import Results
-from crawlers.proxies.listing import DIRECT, DIRECTLY
-from crawlers.proxies.pool import WAY, ProxyPool, Wanted, is_configured, label_of
+from crawlers.proxies.listing import DIRECT, DIRECTLY, is_configured
+from crawlers.proxies.pool import WAY, ProxyPool, Wanted, label_of
 from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:

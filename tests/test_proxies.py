@@ -100,6 +100,10 @@ def test_a_list_may_come_from_a_server(web: Web) -> None:
     ("entries", "message"),
     [
         ("http://me:secret@10.0.0.1", r"PROXIES: 10\.0\.0\.1: expected http://\[user:password@\]host:port"),
+        ("foo", "PROXIES: foo: expected http://"),
+        ("https://me:secret@proxy:3128", "PROXIES: proxy:3128: expected http://"),
+        ("http://me:secret@proxy:port", "PROXIES: proxy:port: expected http://"),
+        ("http://me:secret@[::1:1", r"PROXIES: \[::1:1: expected http://"),
         ("ftp://me:secret@10.0.0.1:21", "PROXIES: 10.0.0.1:21: expected http://"),
         ("http://10.0.0.1:80 teir=x", "unknown teir, expected one of label, tier, region, weight"),
         ("http://10.0.0.1:80 weight=0", "weight=0: expected a number above 0"),
@@ -110,6 +114,14 @@ def test_a_mistake_is_named_without_credentials(entries: str, message: str) -> N
     with pytest.raises(UserError, match=message) as caught:
         read_proxies(settings_of(PROXIES=entries))
     assert "secret" not in str(caught.value)
+
+
+def test_a_crawl_does_not_start_with_a_wrong_proxy(offline: Seine) -> None:
+    finished = offline.crawl("-a", "urls=http://a.test/", PROXIES="http://me:secret@proxy")
+    assert (finished.code, finished.err.splitlines()) == (
+        2,
+        ["seine: PROXIES: proxy: expected http://[user:password@]host:port or socks5://[user:password@]host:port"],
+    )
 
 
 def test_tiers_stand_in_the_order_that_is_given() -> None:

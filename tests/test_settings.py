@@ -9,7 +9,6 @@ from scrapy.settings import Settings
 
 from crawlers.exceptions import UserError
 from crawlers.settings_check import check_settings
-from middlewares.proxy import proxy_label
 from tests.support import Seine
 
 
@@ -54,14 +53,6 @@ def test_a_wrong_value_is_told(name: str, value: str, expected: str) -> None:
 )
 def test_a_right_value_passes(name: str, value: str) -> None:
     check_settings(_settings(**{name: value}))
-
-
-@pytest.mark.parametrize("url", ["foo", "https://proxy:3128", "http://proxy", "http://proxy:port", "http://[::1:1"])
-def test_a_wrong_proxy_is_told_without_its_password(url: str) -> None:
-    given = url.replace("//", "//user:secret@", 1)
-    with pytest.raises(UserError, match=r"PROXIES: .*expected http://") as caught:
-        proxy_label(given)
-    assert "user:secret" not in str(caught.value)
 
 
 def test_a_crawl_refuses_a_wrong_setting_in_one_line(offline: Seine) -> None:

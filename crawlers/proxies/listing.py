@@ -68,6 +68,11 @@ class Tier(NamedTuple):
     budget: int
 
 
+def is_configured(settings: Any) -> bool:
+    """Whether requests take proxies."""
+    return bool(settings.getlist("PROXIES") or settings["PROXIES_FILE"])
+
+
 def read_proxies(settings: Any) -> list[Proxy]:
     """Those of PROXIES and of PROXIES_FILE. Blocks. Raises UserError."""
     entries = [("PROXIES", entry) for entry in settings.getlist("PROXIES")]
@@ -80,6 +85,8 @@ def read_proxies(settings: Any) -> list[Proxy]:
         proxy = _proxy(entry, where)
         if found.setdefault(proxy.label, proxy) is not proxy:
             raise UserError(f"{where}: {proxy.label} is there twice: expected label=NAME, another for each")
+    if not found:
+        raise UserError("PROXIES_FILE: no proxy is there: expected one a line")
     return list(found.values())
 
 

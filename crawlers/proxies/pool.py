@@ -233,16 +233,9 @@ class ProxyPool:
 
     def _take(self, proxies: list[Proxy]) -> None:
         """Use these from now on. Raises UserError where they are not right, and then goes on with what there was."""
-        if not proxies:
-            raise UserError("PROXIES_FILE: no proxy is there: expected one a line")
         self._tiers = read_tiers(self._settings, proxies)
         self._proxies = {proxy.label: proxy for proxy in proxies}
         self._shares: dict[tuple[str, Wanted], _Shares] = {}
-
-
-def is_configured(settings: Any) -> bool:
-    """Whether requests take proxies."""
-    return bool(settings.getlist("PROXIES") or settings["PROXIES_FILE"])
 
 
 def label_of(way: Proxy | None) -> str | None:

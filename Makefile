@@ -56,6 +56,9 @@ bench-delivery: $(VENV)/.ready-dev ## delivery beside raw librdkafka, the usual 
 bench-outage: $(VENV)/.ready-dev ## a worker's memory while Kafka is away: some 5 minutes
 	@$(BIN)/python -m bench.outage
 
+bench-browser: $(VENV)/.ready-dev ## the browser pool beside scrapy-playwright and a bare loop: some 15 minutes
+	@$(BIN)/python -m bench.browser
+
 chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \
 	CHAOS_SEED=$$seed CHAOS_PAGES=5000 CHAOS_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_frontier_chaos.py; \

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PAGES ?= ../shared/data/product-pages
+JOBS ?= 4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -27,9 +28,9 @@ setup: $(VENV)/.ready ## make the virtual environment
 crawl: setup ## crawl the demo shop to a real Kafka topic, and show the records
 	@deploy/local/first-crawl
 
-test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services and Chromium
+test: $(VENV)/.ready-dev lint types ## lint, check types, run the tests on the real services and Chromium, JOBS files at a time
 	@deploy/local/chromium
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready-dev ## ruff's checks and format
 	@$(BIN)/ruff check .

@@ -58,7 +58,7 @@ class Crawl:
     def _start(self, arguments: list[str], output: IO[str]) -> subprocess.Popen[bytes]:
         # Set by Scrapy's own look-up of project settings: the plain spider belongs to no project.
         inherited = {name: value for name, value in os.environ.items() if name != "SCRAPY_SETTINGS_MODULE"}
-        environment = {**inherited, **self.environment}
+        environment = {**inherited, "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8", **self.environment}
         command = [sys.executable, *arguments]
         child = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=output, stderr=output)
         if self.cpus:

@@ -23,6 +23,8 @@ from crawlers import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crawlers.fetching.addresses import AddressRules
+
 log = structlog.get_logger("seine.browser")
 
 _VERSION, _NO_AUTHENTICATION, _CONNECT = 5, 0, 1
@@ -34,16 +36,11 @@ _BUFFERED = 262_144
 _REMEMBERED = 256
 
 
-def allow_all(host: str, address: str) -> str | None:
-    """Why the address may not be dialled; None where it may."""
-    return None
-
-
 class Egress:
-    """The ports of a worker's browsers, one per identity's label."""
+    """The ports of a worker's browsers, one per identity's label. `rules` has what holds for a host and port."""
 
-    def __init__(self, check_address: Callable[[str, str], str | None] = allow_all, timeout: float = 10.0):
-        self._check_address = check_address
+    def __init__(self, rules: Callable[[str, int], AddressRules], timeout: float = 10.0):
+        self._rules = rules
         self._timeout = timeout
         self._ports: dict[str, EgressPort] = {}
         self._lock = asyncio.Lock()
@@ -55,7 +52,7 @@ class Egress:
             if found is None or found.upstream != upstream:
                 if found is not None:
                     await found.close()
-                found = self._ports[label] = EgressPort(upstream, self._check_address, self._timeout)
+                found = self._ports[label] = EgressPort(upstream, self._rules, self._timeout)
                 await found.open()
             return found
 
@@ -68,9 +65,9 @@ class Egress:
 class EgressPort:
     """One identity's way out."""
 
-    def __init__(self, upstream: str, check_address: Callable[[str, str], str | None], timeout: float):
+    def __init__(self, upstream: str, rules: Callable[[str, int], AddressRules], timeout: float):
         self.upstream = upstream
-        self.check_address = check_address
+        self.rules = rules
         self.timeout = timeout
         self.received = 0
         """Bytes that came from outside."""
@@ -114,15 +111,16 @@ class EgressPort:
             _remember(self.failures, host, str(error) or "timed out")
             return _REFUSED if isinstance(error, ConnectionRefusedError) else _UNREACHABLE
         self.failures.pop(host, None)
+        self.refusals.pop(host, None)
         return _SUCCEEDED
 
     async def _dial_checked(self, host: str, port: int, remote: asyncio.Protocol) -> None:
-        loop = asyncio.get_running_loop()
+        loop, rules = asyncio.get_running_loop(), self.rules(host, port)
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        for address in addresses:
-            if (why := self.check_address(host, address)) is not None:
-                raise PermissionError(why)
+        refusals = {address: rules.refusal(address) for address in (str(entry[4][0]) for entry in found)}
+        addresses = [address for address, why in refusals.items() if why is None]
+        if not addresses:
+            raise PermissionError(next(iter(refusals.values()), f"{host} has no address"))
         for number, address in enumerate(addresses, 1):
             try:
                 await loop.create_connection(lambda: remote, address, port)
@@ -132,18 +130,11 @@ class EgressPort:
                     raise
 
     async def _dial_upstream(self, host: str, port: int, remote: asyncio.Protocol) -> None:
-        """The upstream proxy resolves names; an address in a URL can be checked here."""
-        if _is_address(host) and (why := self.check_address(host, host)) is not None:
+        """The upstream proxy resolves names: of the host, its name is all that can be checked here."""
+        if (why := self.rules(host, port).refusal_of_name(host)) is not None:
             raise PermissionError(why)
         connected = await Proxy.from_url(self.upstream).connect(host, port)
         await asyncio.get_running_loop().create_connection(lambda: remote, sock=connected)
-
-
-def _is_address(host: str) -> bool:
-    with suppress(ValueError):
-        ipaddress.ip_address(host)
-        return True
-    return False
 
 
 def _remember(known: dict[str, str], host: str, why: str) -> None:

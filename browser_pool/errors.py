@@ -10,6 +10,9 @@ BrowserError
 
 from __future__ import annotations
 
+ERROR_PAGE = "chrome-error:"
+"""What the address of Chromium's own page about a navigation that failed begins with."""
+
 
 class BrowserError(Exception):
     """The root."""
@@ -25,6 +28,11 @@ class BrowserGone(BrowserError):
 
 class PageFailed(BrowserError):
     """The page could not be loaded, or did not do what its site's rules wait for."""
+
+    def __init__(self, message: str, url: str = ""):
+        super().__init__(message)
+        self.url = url
+        """Where its last navigation led, after redirects; '' where there was none."""
 
 
 class NotAPage(BrowserError):

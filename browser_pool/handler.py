@@ -24,12 +24,13 @@ from scrapy.utils.misc import build_from_crawler, load_object
 
 from browser_pool.backend import PageTask
 from browser_pool.cookies import cookies_of
-from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageTooLarge
+from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
 from crawlers.browser_rules import rules_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
+from crawlers.fetching.dialling import private_address
 from crawlers.frontier.sending import DEPARTURE
 from crawlers.identity import identity_of
 
@@ -147,10 +148,10 @@ class BrowserHandler:
 
     async def _failed(self, request: Request, identity: Identity, error: BrowserError) -> Exception:
         """What Scrapy is told; the egress knows of the network what the browser does not."""
-        host = urlsplit(request.url).hostname or ""
+        host = urlsplit(error.url if isinstance(error, PageFailed) and error.url else request.url).hostname or ""
         port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
         if why := port.refusals.get(host):
-            return IgnoreRequest(f"Forbidden address: {why}")
+            return private_address(f"{host}: {why}")
         return DownloadFailedError(port.failures.get(host) or f"{type(error).__name__}: {error}")
 
     def _check_site(self, request: Request, rendered: Rendered) -> None:

@@ -15,7 +15,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_pool.actions import perform
 from browser_pool.backend import Captured, Cookie, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
-from browser_pool.errors import BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
 
@@ -83,7 +83,7 @@ class PlaywrightPage(Page):
         except PlaywrightError as error:
             if self._is_crashed or any(sign in str(error) for sign in _GONE):
                 raise BrowserGone(_line(error)) from None
-            raise PageFailed(_line(error)) from None
+            raise PageFailed(_line(error), self._visit.asked) from None
 
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()
@@ -112,6 +112,8 @@ class PlaywrightPage(Page):
             rendered.headers = [(header["name"], header["value"]) for header in await last.headers_array()]
         if not visit.is_bodiless:
             rendered.url = self._page.url
+        if rendered.url.startswith(ERROR_PAGE):
+            raise PageFailed("a script led to what cannot be loaded", visit.asked)
         rendered.captured = await visit.captured()
         if task.rules.screenshot:
             rendered.screenshot = await self._page.screenshot(full_page=True)
@@ -205,6 +207,8 @@ class _Visit:
         """The last answer to a navigation of the main frame."""
         self.navigating: Any = None
         """The request of a navigation that is under way."""
+        self.asked = ""
+        """The address of the last navigation, or of its last redirect."""
         self.committed = asyncio.Event()
         self.is_download = False
         self.is_bodiless = False
@@ -212,6 +216,7 @@ class _Visit:
     def requested(self, request: Any, main_frame: Any) -> None:
         if request.is_navigation_request() and _frame_of(request) is main_frame:
             self.navigating = request
+            self.asked = request.url
             self.committed.clear()
 
     def answered(self, response: Any, main_frame: Any) -> None:

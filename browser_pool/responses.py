@@ -8,6 +8,7 @@ from scrapy.http import Headers, HtmlResponse
 from scrapy.responsetypes import responsetypes
 
 from browser_pool.cookies import set_cookies
+from crawlers.browser_rules import RENDERED
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -33,5 +34,5 @@ def response_of(request: Request, rendered: Rendered, sent: tuple[tuple[str, str
     found = responsetypes.from_args(headers=headers, url=rendered.url, body=rendered.body)
     kind_of_response = HtmlResponse if rendered.is_document else found
     return kind_of_response(
-        rendered.url, status=rendered.status, headers=headers, body=rendered.body, request=request, flags=["rendered"]
+        rendered.url, status=rendered.status, headers=headers, body=rendered.body, request=request, flags=[RENDERED]
     )

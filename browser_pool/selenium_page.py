@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 
 from browser_pool.backend import Captured, Cookie, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
-from browser_pool.errors import NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import ERROR_PAGE, NotAPage, PageFailed, PageTooLarge
 
 _INTERVAL = 0.03
 _QUIET = 0.1
@@ -43,6 +43,8 @@ class SeleniumVisit:
         """`Network.responseReceived` of the main frame's documents."""
         self._answers: list[dict[str, Any]] = []
         self._failure = ""
+        self._asked = ""
+        """The address of the last navigation, or of its last redirect."""
         self._loaded = 0
         self._navigations = 0
         self._is_download = False
@@ -75,7 +77,9 @@ class SeleniumVisit:
 
     def _rendered(self, body: bytes, *, is_document: bool) -> Rendered:
         response = self._documents[-1]["response"]
-        url = response["url"] if self._failure else self._driver.current_url
+        url = response["url"] if self._failure else str(self._driver.execute_script("return location.href"))
+        if url.startswith(ERROR_PAGE):
+            raise PageFailed("a script led to what cannot be loaded", self._asked)
         headers = [(name, value) for name, value in response["headers"].items()]
         rendered = Rendered(url, response["status"], headers, body, is_document)
         timing = response.get("timing") or {}
@@ -101,7 +105,7 @@ class SeleniumVisit:
             if self._failure and self._documents:
                 return
             if self._failure and not self._documents:
-                raise PageFailed(self._failure)
+                raise PageFailed(self._failure, self._asked)
             if self._documents and self._is_ready():
                 quiet_since = quiet_since or monotonic()
                 if monotonic() - quiet_since >= _QUIET:
@@ -136,6 +140,7 @@ class SeleniumVisit:
         match method:
             case "Network.requestWillBeSent" if params.get("type") == "Document" and is_main:
                 self._navigations += "redirectResponse" not in params
+                self._asked = params["request"]["url"]
             case "Network.responseReceived" if params.get("type") == "Document" and is_main:
                 self._documents.append(params)
             case "Network.responseReceived":

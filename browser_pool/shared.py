@@ -9,6 +9,7 @@ from browser_pool.backends import backend_of
 from browser_pool.egress import Egress
 from browser_pool.options import PoolOptions
 from browser_pool.pool import BrowserPool
+from crawlers.fetching.policy import AddressPolicy
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -24,7 +25,8 @@ class SharedPool:
         """Raises UserError where there is no browser."""
         if crawler not in cls._pools:
             settings: Any = crawler.settings
-            pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), Egress())
+            egress = Egress(AddressPolicy.of(crawler).rules_of)
+            pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), egress)
             pool.open()
             cls._pools[crawler] = pool
         return cls._pools[crawler]

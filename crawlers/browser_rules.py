@@ -11,6 +11,8 @@ When = Literal["never", "always"]
 Blocked = Literal["images", "fonts", "media", "trackers"]
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
 WHEN, BLOCKED, WAIT_UNTIL = get_args(When), get_args(Blocked), get_args(WaitUntil)
+RENDERED = "rendered"
+"""The flag of a response that a browser made."""
 KINDS = ("wait_for", "click", "fill", "scroll", "consent")
 
 

@@ -11,6 +11,8 @@ SeineError
 │   ├── UnserializableItem   stage "serialization"
 │   └── RejectedRecord   stage "delivery"
 └── Undelivered          the worker closes before Kafka has acknowledged
+
+Why a request does not get its page is another tree: crawlers/refusals.py.
 """
 
 from __future__ import annotations

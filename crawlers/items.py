@@ -36,6 +36,8 @@ CONTENT_ENCODINGS = frozenset({"gzip", "zstd"})
 """What a stored page may be compressed with, as HTTP names it."""
 
 LONGEST_CONTENT_TYPE = 200
+LONGEST_IDENTITY = 15_300
+"""Bytes of UTF-8, which lua/products.lua keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

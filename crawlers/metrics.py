@@ -26,6 +26,9 @@ DEAD_LETTERS_BLOCKED = Gauge(
     "seine_dead_letters_blocked", "Dead letters that cannot be written; leasing pauses.", registry=REGISTRY
 )
 
+ROBOTS = Counter("seine_robots", "robots.txt files asked for: fetched, unreachable.", ("result",), registry=REGISTRY)
+BANS = Counter("seine_bans", "Walls met instead of pages.", ("kind", "vendor"), registry=REGISTRY)
+
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY
 )

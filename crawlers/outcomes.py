@@ -23,6 +23,10 @@ class RequestRecord:
     """What is known so far of one request's results."""
 
     request: Any = None
+    status: int = 0
+    """Of the response; 0 of a failure."""
+    headers: Any = None
+    """Of the response, which is not kept for as long as its settlement takes."""
     children: int = 0
     """Requests that came as far as the scheduler."""
     dropped: int = 0
@@ -44,14 +48,18 @@ class RequestRecord:
     refused: Counter[str] = field(default_factory=Counter)
     """Links that were not made requests, by reason."""
     fates: Counter[str] = field(default_factory=Counter)
-    """Items by fate: acknowledged, passed (no Kafka configured), dropped, dead, pending."""
+    """Items by fate: acknowledged, passed (no Kafka configured), unchanged, dropped, dead, pending."""
     records: list[Any] = field(default_factory=list)
     """What is to be produced with this request, where delivery is exactly once."""
     record_ids: list[str] = field(default_factory=list)
     """Of the items whose record or dead letter Kafka has, or gets with the request."""
     letter: Any = None
     """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
+    notes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
     filtered: str | None = None
+    withheld: str | None = None
+    """Why an item was not taken, before any pipeline saw it."""
     error: str | None = None
     """The class of what the callback raised."""
     why: str = ""
@@ -73,8 +81,10 @@ class RequestRecord:
             return "dead", ITEM_REASON
         if self.fates["dropped"]:
             return "filtered", "item"
+        if self.withheld:
+            return "filtered", self.withheld
         if self.fates:
-            return "delivered", ""
+            return "delivered", "unchanged" if set(+self.fates) == {"unchanged"} else ""
         if self.children or self.known or self.refused or self.middlewares:
             return "expanded", ""
         return ("filtered", self.filtered) if self.filtered else ("empty", "")
@@ -90,6 +100,18 @@ def note_filtered(reason: str) -> None:
     """The response is not one to extract from."""
     if (record := CURRENT.get()) is not None:
         record.filtered = reason
+
+
+def note_withheld_item(reason: str) -> None:
+    """An item of the response is not taken."""
+    if (record := CURRENT.get()) is not None:
+        record.withheld = reason
+
+
+def note_withheld_link(reason: str) -> None:
+    """A request of the callback's is dropped by a middleware."""
+    if (record := CURRENT.get()) is not None:
+        record.middlewares[reason] += 1
 
 
 def note_refused_child(reason: str) -> None:

@@ -8,6 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+from scrapy.settings.default_settings import RETRY_EXCEPTIONS as _RETRY_EXCEPTIONS
+
+from crawlers.timers import keep_monotonic_time
+
 SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
@@ -59,26 +63,63 @@ DOWNLOAD_DELAY = env("DOWNLOAD_DELAY", float, 0.25, "seconds between two request
 CONCURRENT_REQUESTS_PER_DOMAIN = env("CONCURRENT_REQUESTS_PER_DOMAIN", int, 4, "requests at once to a domain")
 CONCURRENT_REQUESTS = env("CONCURRENT_REQUESTS", int, 32, "requests at once in a worker")
 ROBOTSTXT_OBEY = env("ROBOTSTXT_OBEY", bool, True, "whether robots.txt is obeyed")
+ROBOTSTXT_USER_AGENT = env("ROBOTSTXT_USER_AGENT", str, None, "who robots.txt is asked about; unset: USER_AGENT")
+ROBOTSTXT_TTL = env("ROBOTSTXT_TTL", float, 86_400.0, "seconds until a robots.txt is fetched anew")
+ROBOTSTXT_STALE = env("ROBOTSTXT_STALE", float, 2_592_000.0, "seconds that a copy is used while it is unreachable")
+ROBOTS_DIRECTIVES = env(
+    "ROBOTS_DIRECTIVES",
+    list,
+    ["noindex", "nofollow"],
+    "what is kept to of X-Robots-Tag and meta robots; empty: nothing",
+    may_be_empty=True,
+)
 USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
 
 # --- Fetching ------------------------------------------------------------------------------------------------------
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
+    "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
+    "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+    "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
+    "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+    "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
+    "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.proxy.ProxyMiddleware": 745,  # before Scrapy's HttpProxyMiddleware (750), which reads meta["proxy"]
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated URLs; requests take them in turn")
 DOWNLOAD_TIMEOUT = env("DOWNLOAD_TIMEOUT", float, 30.0, "seconds for one download")
 DOWNLOAD_MAXSIZE = env("DOWNLOAD_MAXSIZE", int, 16 * 1024 * 1024, "bytes of a response, decompressed, at most")
-DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
-RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
-COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
-SPIDER_MIDDLEWARES = {"middlewares.accounting.AccountingMiddleware": 1000}  # next to the spider: it sees all it yields
+HEADERS_MAXSIZE = env("HEADERS_MAXSIZE", int, 256 * 1024, "bytes of a response's headers at most")
+DECOMPRESSION_RATIO = env("DECOMPRESSION_RATIO", int, 200, "times its size that a body over 1 MiB may decompress to")
+REDIRECT_MAX_TIMES = env("REDIRECT_MAX_TIMES", int, 10, "redirects in a row that are followed")
+CONTENT_TYPES = env(
+    "CONTENT_TYPES",
+    list,
+    ["text/*", "*/*+xml", "application/xml", "*/*json", "application/*gzip", "*/octet-stream"],
+    "types of content whose body is downloaded; what has no type is, too",
+)
+ALLOWED_PRIVATE_NETWORKS = env(
+    "ALLOWED_PRIVATE_NETWORKS", list, [], "networks that may be asked though they are not public, as 10.0.0.0/8"
+)
+BAN_STATUSES = env("BAN_STATUSES", list, ["430", "999"], "statuses that mean a ban by themselves", may_be_empty=True)
+CAPTCHA_SOLVER = env("CAPTCHA_SOLVER", str, None, "path of the operator's class that answers CAPTCHAs")
+CAPTCHA_SOLVER_TIMEOUT = env("CAPTCHA_SOLVER_TIMEOUT", float, 120.0, "seconds that it has for one")
 DOWNLOAD_HANDLERS = {
     "http": "browser_pool.handler.BrowserHandler",
     "https": "browser_pool.handler.BrowserHandler",
+    **dict.fromkeys(("data", "file", "ftp", "s3")),  # a page must not lead into our files
 }
-PLAIN_DOWNLOAD_HANDLER = "scrapy.core.downloader.handlers.http11.HTTP11DownloadHandler"  # of what needs no browser
+PLAIN_DOWNLOAD_HANDLER = "crawlers.fetching.dialling.GuardedHTTPHandler"  # of what needs no browser
+DOWNLOAD_WARNSIZE = 0  # a page over the limit is an outcome; one below it is not worth a line
+RETRY_EXCEPTIONS = [*_RETRY_EXCEPTIONS, "crawlers.refusals.Postponed"]
+RETRY_TIMES = env("RETRY_TIMES", int, 3, "attempts after the first, for server errors and lost connections")
+COOKIES_ENABLED = env("COOKIES_ENABLED", bool, True, "whether cookies are kept per site")
+SPIDER_MIDDLEWARES = {
+    "middlewares.robots_directives.RobotsDirectivesMiddleware": 950,
+    "middlewares.accounting.AccountingMiddleware": 1000,  # next to the spider: it sees all it yields
+}
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Browsers (docs/browser-pool.md) -------------------------------------------------------------------------------
@@ -98,6 +139,7 @@ BROWSER_LAUNCH_TIMEOUT = env("BROWSER_LAUNCH_TIMEOUT", float, 30.0, "seconds for
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known
 ITEM_PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
+    "pipelines.changes.ChangesPipeline": 150,
     "pipelines.masking.MaskingPipeline": 200,
     "pipelines.content.ContentPipeline": 300,  # after masking, which reads the page as it was fetched
     "pipelines.claim_check.ClaimCheckPipeline": 400,
@@ -126,6 +168,10 @@ KAFKA_TIMEOUT = env("KAFKA_TIMEOUT", float, 10.0, "seconds without acknowledgeme
 KAFKA_DRAIN_TIMEOUT = env("KAFKA_DRAIN_TIMEOUT", float, 60.0, "seconds that a closing worker waits for Kafka")
 SINK_HIGH_WATER_RECORDS = env("SINK_HIGH_WATER_RECORDS", int, 2000, "records in flight that pause leasing, to half")
 SINK_HIGH_WATER_BYTES = env("SINK_HIGH_WATER_BYTES", int, 33_554_432, "bytes in flight that pause leasing, to half")
+EMIT = env("EMIT", str, "all", "all products, or changes: those that are not what they were (docs/changes.md)")
+CHANGES_GONE_AFTER = env("CHANGES_GONE_AFTER", int, 3, "crawls of its site in a row without a product until it is gone")
+CHANGES_TOMBSTONES = env("CHANGES_TOMBSTONES", bool, False, "whether the record of a gone product is followed by null")
+CHANGES_IGNORE = env("CHANGES_IGNORE", list, [], "fields whose changes are no reason for a record, comma separated")
 KAFKA_SECURITY_PROTOCOL = env("KAFKA_SECURITY_PROTOCOL", str, "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
 KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")
@@ -233,6 +279,7 @@ MASKING_KEYS = env("MASKING_KEYS", list, [], "keys of tokens, id:secret comma se
 MASKING_KEYS_FILE = env("MASKING_KEYS_FILE", str, None, "file of such keys, one a line, instead of MASKING_KEYS")
 
 # --- The event loop ------------------------------------------------------------------------------------------------
+keep_monotonic_time()
 TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 ASYNCIO_EVENT_LOOP = "uvloop.Loop"
 FEED_EXPORT_ENCODING = "utf-8"

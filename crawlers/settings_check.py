@@ -13,14 +13,21 @@ from w3lib.url import file_uri_to_path
 
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
+from crawlers.fetching.addresses import AddressRules
+from crawlers.fetching.content_types import ContentTypes
+from crawlers.robots.directives import DIRECTIVES
 from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
 _TRUTHS = {"0", "1", "true", "false", "True", "False"}
 _POSITIVE = {
+    "CHANGES_GONE_AFTER",
     "CONCURRENT_REQUESTS",
     "CONCURRENT_REQUESTS_PER_DOMAIN",
     "DOWNLOAD_TIMEOUT",
+    "HEADERS_MAXSIZE",
+    "DECOMPRESSION_RATIO",
+    "CAPTCHA_SOLVER_TIMEOUT",
     "KAFKA_PARTITIONS",
     "KAFKA_REPLICATION_FACTOR",
     "KAFKA_DELIVERY_TIMEOUT",
@@ -37,6 +44,7 @@ _POSITIVE = {
     "BROWSER_LAUNCH_TIMEOUT",
 }
 _CHOICES = {
+    "EMIT": ("all", "changes"),
     "BROWSER_BACKEND": ("playwright", "selenium"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
@@ -68,6 +76,14 @@ def check_settings(settings: Any) -> None:
         if value := settings.get(name):
             _check_text(name, str(value))
     _check_claims(settings)
+    AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
+    ContentTypes(settings.getlist("CONTENT_TYPES"))
+    for status in settings.getlist("BAN_STATUSES"):
+        if not (str(status).isascii() and str(status).isdigit() and 100 <= int(status) <= 999):
+            raise UserError(f"BAN_STATUSES: {status}: expected HTTP statuses, comma separated")
+    for directive in settings.getlist("ROBOTS_DIRECTIVES"):
+        if directive not in DIRECTIVES:
+            raise UserError(f"ROBOTS_DIRECTIVES: {directive}: expected {' or '.join(DIRECTIVES)}, comma separated")
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
 

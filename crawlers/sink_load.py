@@ -37,19 +37,20 @@ class SinkLoad:
         """The load of `crawler`'s process."""
         if crawler not in cls._shared:
             settings: Any = crawler.settings
-            cls._shared[crawler] = cls(
-                settings.getint("SINK_HIGH_WATER_RECORDS"), settings.getint("SINK_HIGH_WATER_BYTES")
-            )
+            load = cls(settings.getint("SINK_HIGH_WATER_RECORDS"), settings.getint("SINK_HIGH_WATER_BYTES"))
+            metrics.SINK_RECORDS.set_function(lambda: load.records)
+            metrics.SINK_BYTES.set_function(lambda: load.bytes)
+            cls._shared[crawler] = load
         return cls._shared[crawler]  # type: ignore[return-value]
 
     @contextmanager
     def track(self, size: int) -> Iterator[None]:
         """A record of `size` bytes is in flight."""
-        self._add(1, size)
+        self.add(1, size)
         try:
             yield
         finally:
-            self._add(-1, -size)
+            self.add(-1, -size)
 
     @contextmanager
     def closed(self, why: str) -> Iterator[None]:
@@ -75,8 +76,7 @@ class SinkLoad:
             metrics.SINK_FULL.set(1)
         return not self._is_full
 
-    def _add(self, records: int, size: int) -> None:
+    def add(self, records: int, size: int) -> None:
+        """So many more are in flight, or fewer."""
         self.records += records
         self.bytes += size
-        metrics.SINK_RECORDS.set(self.records)
-        metrics.SINK_BYTES.set(self.bytes)

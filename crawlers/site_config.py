@@ -14,10 +14,12 @@ from crawlers.browser_rules import BLOCKED, WAIT_UNTIL, WHEN, Action, BrowserRul
 from crawlers.domains import domain_of, is_web_url
 from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
+from crawlers.fetching.addresses import AddressRules
 from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expected_actions
 
 Identity = Literal["gtin", "sku", "url"]
 IDENTITIES = get_args(Identity)
+Directive = Literal["noindex", "nofollow"]
 _INT_LIMIT = 2**31
 
 
@@ -49,6 +51,42 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Whether the site's domains share one delay and one concurrency."""
 
 
+class RobotsRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What of the site's wishes for robots is kept to."""
+
+    obey: bool = True
+    """robots.txt, as far as ROBOTSTXT_OBEY asks for it."""
+    directives: tuple[Directive, ...] | None = None
+    """Of its pages and headers; None is the fleet's ROBOTS_DIRECTIVES."""
+
+
+class BanRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What is a wall at this site, beside what is one everywhere (crawlers/bans/signatures.py)."""
+
+    detect: bool = True
+    """Whether walls are looked for at all."""
+    statuses: tuple[int, ...] = ()
+    titles: tuple[str, ...] = ()
+    """Regular expressions that are searched in a page's title."""
+    texts: tuple[str, ...] = ()
+    """What only a wall's HTML has."""
+    products_have: str | None = None
+    """A regular expression: a page whose URL `product.allow` names, without it, is no product's but a wall."""
+
+
+class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How product pages are visited again, with EMIT=changes. Intervals are in seconds."""
+
+    min_interval: float = 0.0
+    """Between two visits of a page that changes each time."""
+    max_interval: float = 0.0
+    """Between two visits of one that does not change; 0: every crawl visits every page."""
+    conditional: bool = True
+    """Whether pages are asked for with If-None-Match and If-Modified-Since."""
+    leaves: bool = False
+    """Whether product pages link to nothing that listings and sitemaps do not: they are then skipped without limit."""
+
+
 class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A site as its TOML describes it."""
 
@@ -68,6 +106,11 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     product: UrlRules = UrlRules()
     follow: UrlRules = UrlRules()
     limits: Limits = Limits()
+    private_networks: tuple[str, ...] = ()
+    """Networks, not public ones, that the site's domains may be in."""
+    robots: RobotsRules = RobotsRules()
+    bans: BanRules = BanRules()
+    changes: Changes = Changes()
     browser: BrowserRules = BrowserRules()
     """Whether and how its pages are rendered by a browser."""
     masking: MaskingRules = MaskingRules()
@@ -169,6 +212,9 @@ _TABLES = {
     "product": UrlRules,
     "follow": UrlRules,
     "limits": Limits,
+    "robots": RobotsRules,
+    "bans": BanRules,
+    "changes": Changes,
     "browser": BrowserRules,
     "browser.actions": Action,
     "masking": MaskingRules,
@@ -205,6 +251,8 @@ def _choices(place: str) -> str:
     if place in _CHOICES:
         return ", ".join(_CHOICES[place])
     _, _, rest = place.partition("masking.")
+    if place.startswith("robots"):
+        return ", ".join(get_args(Directive))
     return expected_actions(*rest.partition(".")[::2]) if rest else ", ".join(IDENTITIES)
 
 
@@ -213,6 +261,7 @@ def _check(site: Site, source: _Source) -> None:
         raise source.error("name", f"name is {site.name!r}, expected the file's stem {source.path.stem!r}")
     _check_domains(site, source)
     _check_addresses(site, source)
+    _check_networks(site, source)
     if not 0 <= site.interval < _INT_LIMIT:
         raise source.error("interval", f"interval = {site.interval}: expected a number of at least 0")
     if site.locale is not None and not _LOCALE.fullmatch(site.locale):
@@ -223,13 +272,26 @@ def _check(site: Site, source: _Source) -> None:
         value = getattr(site.limits, key)
         if value is not None and not least <= value < _INT_LIMIT:
             raise source.error(f"limits.{key}", f"{key} = {value}: expected a number of at least {least}")
+    _check_changes(site.changes, source)
     for table, rules in (("product", site.product), ("follow", site.follow)):
         for key in ("allow", "deny"):
             for pattern in getattr(rules, key):
                 _check_pattern(f"{table}.{key}", pattern, source)
-
+    _check_bans(site, source)
     for key, mistake in mistakes_of(site.browser):
         raise source.error(f"browser.{key}", mistake)
+
+
+def _check_changes(changes: Changes, source: _Source) -> None:
+    for key in ("min_interval", "max_interval"):
+        value = getattr(changes, key)
+        if not 0 <= value < _INT_LIMIT:
+            raise source.error(f"changes.{key}", f"{key} = {value}: expected a number of at least 0")
+    if changes.max_interval and not 1 <= changes.min_interval <= changes.max_interval:
+        message = (
+            f"max_interval = {changes.max_interval}: expected min_interval from 1 to it, got {changes.min_interval}"
+        )
+        raise source.error("changes.max_interval", message)
 
 
 def _check_domains(site: Site, source: _Source) -> None:
@@ -249,6 +311,26 @@ def _check_addresses(site: Site, source: _Source) -> None:
             if not site.owns(url):
                 message = f"{key}: {url}: its domain {domain_of(url)} is not in domains, expected one that is"
                 raise source.error(key, message, url)
+
+
+def _check_bans(site: Site, source: _Source) -> None:
+    for status in site.bans.statuses:
+        if not 100 <= status <= 999:
+            raise source.error("bans.statuses", f"bans.statuses: {status}: expected HTTP statuses, as 403")
+    for pattern in site.bans.titles:
+        _check_pattern("bans.titles", pattern, source)
+    if site.bans.products_have is not None:
+        _check_pattern("bans.products_have", site.bans.products_have, source)
+        if not site.product.allow:
+            raise source.error("bans.products_have", "bans.products_have: expected product.allow beside it")
+
+
+def _check_networks(site: Site, source: _Source) -> None:
+    for network in site.private_networks:
+        try:
+            AddressRules([network], "private_networks")
+        except UserError as error:
+            raise source.error("private_networks", str(error), network) from None
 
 
 def _check_pattern(key: str, pattern: str, source: _Source) -> None:

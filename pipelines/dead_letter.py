@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
@@ -30,6 +31,8 @@ from pipelines.producer import Record
 from pipelines.schemas import committed_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scrapy.crawler import Crawler
 
     from crawlers.failed_request import FailedRequest
@@ -118,6 +121,16 @@ class DeadLetters:
         """The same for a request."""
         await self._write(self._of_request(failed), failed.stage)
 
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """They cannot be written: nothing more is leased meanwhile, and it is told."""
+        with self._load.closed(self._topic):
+            self._tell_blocked(1)
+            try:
+                yield
+            finally:
+                self._tell_blocked(-1)
+
     async def _write(self, letter: Letter, stage: str) -> None:
         """The one way out of letters, masked by then."""
         if len(letter.value) > _LARGEST:
@@ -147,12 +160,8 @@ class DeadLetters:
             done, _ = await asyncio.wait([sending], timeout=_PATIENCE)
             if done:
                 return sending.result()
-            with self._load.closed(self._topic):
-                self._tell_blocked(1)
-                try:
-                    await sending
-                finally:
-                    self._tell_blocked(-1)
+            with self.blocked():
+                await sending
         finally:
             sending.cancel()
 

@@ -1,4 +1,4 @@
-"""A librdkafka producer with the thread that serves its callbacks."""
+"""A librdkafka producer that its owner polls."""
 
 from __future__ import annotations
 
@@ -21,24 +21,21 @@ _POLL_SECONDS = 0.1
 
 
 class PolledClient:
-    """Callbacks run in the client's own thread, named kafka-poll.
+    """Reports are given in `poll`, by the thread that calls it: no lock is waited for between two of them.
 
-    Each client has its own: librdkafka waits on the wall clock, and where that was set back, a wait lasts until it has
-    caught up. Such a client is retired, and its successor is not held up by it.
+    librdkafka waits on the wall clock in threads of its own, and where that was set back, a wait lasts until it has
+    caught up. Such a client is retired: another thread sees to its end.
     """
 
     def __init__(self, config: dict[str, Any]):
-        self._client = Client(config, logger=logging.getLogger("seine.librdkafka"))
-        self._is_retired = self._is_closed = False
-        self._thread = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
-        self._thread.start()
+        self._client: Client | None = Client(config, logger=logging.getLogger("seine.librdkafka"))
 
-    def produce(self, record: Record, report: Callable[[KafkaError | None], None]) -> bool:
-        """Whether librdkafka took the record; its queue may be full. `report` is called in another thread.
+    def produce(self, record: Record, report: Callable[[KafkaError | None, Any], None]) -> bool:
+        """Whether librdkafka took the record; its queue may be full.
 
         Raises KafkaException, with the code _DESTROY where the client is retired.
         """
-        if self._is_retired:
+        if self._client is None:
             raise KafkaException(KafkaError(KafkaError._DESTROY))
         try:
             self._client.produce(
@@ -46,28 +43,39 @@ class PolledClient:
                 key=record.key,
                 value=record.value,
                 headers=record.headers,  # type: ignore[arg-type]
-                on_delivery=lambda error, _: report(error),
+                on_delivery=report,
             )
         except BufferError:
             return False
         return True
 
-    def retire(self) -> None:
-        """Report as failed what has not been acknowledged, and end once that is told."""
-        self._client.purge(blocking=False)
-        self._is_retired = True
+    def poll(self) -> None:
+        """Give the reports that are there; does not block."""
+        if self._client is not None:
+            _poll(self._client, 0.0)
 
-    def close(self, seconds: float) -> None:
-        """End now; blocks, for `seconds` at most."""
-        self._is_closed = True
-        self._thread.join(seconds)
+    def retire(self) -> threading.Thread:
+        """Drop what has not been acknowledged, and end: in a thread of its own, as that may take its time."""
+        client, self._client = self._client, None
+        thread = threading.Thread(target=_end, args=([client],), name="kafka-end", daemon=True)
+        thread.start()
+        return thread
 
-    def _poll(self) -> None:
-        while not self._is_closed and not (self._is_retired and not len(self._client)):
-            try:
-                self._client.poll(_POLL_SECONDS)
-            except KafkaException as error:  # a fatal one, which the records' reports tell too
-                log.warning("client failed", error=error.args[0].str())
-            except Exception:
-                log.exception("poll failed")
-        del self._client  # destroying it blocks, and must be done here
+
+def _end(last: list[Client | None]) -> None:
+    client = last.pop()
+    if client is None:
+        return
+    client.purge(blocking=False)
+    while len(client):
+        _poll(client, _POLL_SECONDS)
+    del client  # destroying it blocks
+
+
+def _poll(client: Client, seconds: float) -> None:
+    try:
+        client.poll(seconds)
+    except KafkaException as error:  # a fatal one, which the records' reports tell too
+        log.warning("client failed", error=error.args[0].str())
+    except Exception:
+        log.exception("poll failed")

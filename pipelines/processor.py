@@ -9,8 +9,11 @@ from scrapy.exceptions import DropItem
 from scrapy.pipelines import ItemPipelineManager
 
 from crawlers import metrics
+from crawlers.changes.memory import ProductMemory
+from crawlers.changes.options import emits_changes
 from crawlers.exceptions import DeadLetter, Undelivered
 from crawlers.outcomes import note_fate
+from pipelines.changes import Unchanged, outdate, vouch_for
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
 from pipelines.exactly_once.delivery import check_slots
@@ -26,7 +29,7 @@ class FateProcessor(ItemPipelineManager):
     """Scrapy's chain of item pipelines; what a pipeline raises decides the fate.
 
     Returned: acknowledged (passed, where no Kafka is configured; where delivery is exactly once buffered, until its
-    request is committed). DropItem: dropped. Undelivered: pending.
+    request is committed). Unchanged: unchanged. Any other DropItem: dropped. Undelivered: pending.
     Anything else: a dead letter, and the item counts as dead once that letter is acknowledged.
     """
 
@@ -35,6 +38,8 @@ class FateProcessor(ItemPipelineManager):
         assert crawler is not None
         self._stats = crawler.stats
         self._dead_letters = DeadLetters.of(crawler)
+        self._is_compared = emits_changes(crawler.settings)
+        self._memory = ProductMemory.of(crawler) if crawler.settings.getbool("FRONTIER_ENABLED") else None
         self._good = "acknowledged" if self._dead_letters else "passed"
         if is_exactly_once(crawler.settings):
             self._good = "buffered"
@@ -52,6 +57,9 @@ class FateProcessor(ItemPipelineManager):
     async def process_item_async(self, item: Any) -> Any:
         try:
             result = await super().process_item_async(item)
+        except Unchanged:
+            self._settle(item, "unchanged")
+            raise
         except DropItem as error:
             self._settle(item, "dropped", type(error).__name__, str(error))
             raise
@@ -76,7 +84,15 @@ class FateProcessor(ItemPipelineManager):
                 raise
         self._settle(item, "dead", stage, str(error))
 
+    def _note(self, item: Any, fate: str, memory: ProductMemory) -> None:
+        if self._is_compared and fate in ("dropped", "dead"):
+            vouch_for(item, memory.topic.id)
+        elif memory.outdated and fate in ("acknowledged", "buffered"):
+            outdate(item, memory.outdated)
+
     def _settle(self, item: Any, fate: str, reason: str = "", why: str = "") -> None:
+        if self._memory is not None:
+            self._note(item, fate, self._memory)
         note_fate(fate, getattr(item, "record_id", ""))
         metrics.ITEMS.labels(fate, reason).inc()
         self._stats.inc_value("items/scraped")

@@ -7,7 +7,6 @@ import contextlib
 import random
 import sys
 import time
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from weakref import WeakKeyDictionary
@@ -19,7 +18,7 @@ from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.sink_load import SinkLoad
 from pipelines.kafka_config import client_config
-from pipelines.kafka_health import KafkaHealth
+from pipelines.kafka_health import KafkaHealth, TopicHealth
 from pipelines.polled_client import PolledClient
 from pipelines.topic_keeper import TopicKeeper
 from pipelines.wall_clock import WallClock
@@ -46,6 +45,8 @@ _FULL_SECONDS = 0.1
 """Until a full queue of librdkafka's is tried again."""
 _LOOK_SECONDS = 0.25
 """Between two looks at what waits."""
+_POLL_SECONDS = 0.002
+"""Between two questions for reports, while some are awaited."""
 _LONGEST_BACKOFF = 10.0
 _LONGEST_JOIN = 5.0
 _CLOCK_TOLERANCE = 5.0
@@ -67,13 +68,13 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that Kafka counts."""
-        return len(self.key) + len(self.value or b"") + sum(len(name) + len(text) for name, text in self.headers)
+        return len(self.key) + len(self.value or b"") + sum([len(name) + len(text) for name, text in self.headers])
 
 
 class Producer:
     """An idempotent producer whose `send` returns when all in-sync replicas have the record.
 
-    librdkafka's threads never touch the event loop: reports cross to it in batches.
+    The event loop itself asks librdkafka for reports. A thread that does would take Python's lock for each of them.
     One rejected record fails its whole batch, so each record of such a batch is sent again alone.
     A system's fault (no broker, no topic, no right to write) is retried until the worker closes.
     """
@@ -100,11 +101,11 @@ class Producer:
         self._rebuilt_at = -_REBUILD_SECONDS
         self._client = PolledClient(self._config)
         self._alone: PolledClient | None = None
-        self._reports: deque[tuple[asyncio.Future[KafkaError | None], KafkaError | None]] = deque()
-        self._is_woken = False
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._waiting: dict[asyncio.Future[Any], PolledClient | None] = {}
+        """What is awaited; of a report, with the client that is to give it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._poller: asyncio.TimerHandle | None = None
 
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
@@ -119,6 +120,7 @@ class Producer:
                 KafkaHealth(settings.getfloat("KAFKA_TIMEOUT")),
                 TopicKeeper(settings),
             )
+            metrics.RECORDS_IN_FLIGHT.set_function(cls._shared[crawler]._health.in_flight)
         return cls._shared[crawler]  # type: ignore[return-value]
 
     async def send(self, record: Record) -> None:
@@ -126,19 +128,21 @@ class Producer:
 
         Raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had to close first.
         """
-        started = time.monotonic()
-        with (
-            metrics.RECORDS_IN_FLIGHT.track_inprogress(),
-            self._load.track(record.size),
-            self._health.sending(record.topic),
-        ):
-            await self._deliver(record)
-            self._health.answered(record.topic)
+        started, size = time.monotonic(), record.size
+        self._load.add(1, size)
+        topic = self._health.of(record.topic)
+        topic.in_flight += 1
+        try:
+            await self._deliver(record, topic)
+            topic.answered()
+        finally:
+            topic.in_flight -= 1
+            self._load.add(-1, -size)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
 
-    async def _deliver(self, record: Record) -> None:
+    async def _deliver(self, record: Record, topic: TopicHealth) -> None:
         client, attempt = self._client, 0
-        while error := await self._try(client, record):
+        while error := await self._try(client, record, topic):
             attempt += 1
             metrics.DELIVERY_RETRIES.labels(error.name()).inc()
             if error.code() in THE_RECORDS_FAULT:
@@ -149,7 +153,7 @@ class Producer:
             if error.code() in _RETIRED:
                 client = self._client
                 continue
-            self._health.failed(record.topic, error.str())
+            topic.failed(error.str())
             if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
                 self._replace(client, error.str())
             elif error.code() in _NO_TOPIC and self._topics is not None:
@@ -159,24 +163,24 @@ class Producer:
 
     async def close(self) -> None:
         """Stop; what is not acknowledged by then was told so."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._poller)):
+            timer.cancel()
         for client in filter(None, (self._client, self._alone)):
-            await asyncio.to_thread(client.close, _LONGEST_JOIN)
+            await asyncio.to_thread(client.retire().join, _LONGEST_JOIN)
 
-    async def _try(self, client: PolledClient, record: Record) -> KafkaError | None:
+    async def _try(self, client: PolledClient, record: Record, topic: TopicHealth) -> KafkaError | None:
         """The error of one produce, None when acknowledged."""
-        report = self._wait()
-        self._clock.look()
+        report = self._wait(client)
+        topic.ask()
         try:
-            with self._health.asking(record.topic):
-                while not client.produce(record, partial(self._reported, report)):
-                    await self._pause(_FULL_SECONDS)
-                return await report
+            while not client.produce(record, partial(_reported, report)):
+                await self._pause(_FULL_SECONDS)
+            return await report
         except KafkaException as error:
             return error.args[0]  # type: ignore[no-any-return]
         finally:
-            self._waiting.discard(report)
+            topic.asked -= 1
+            del self._waiting[report]
 
     async def _pause(self, seconds: float) -> None:
         """Wait `seconds`, or raise Undelivered as soon as the worker gives up."""
@@ -185,15 +189,27 @@ class Producer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(giving_up, seconds)
         finally:
-            self._waiting.discard(giving_up)
+            del self._waiting[giving_up]
 
-    def _wait(self) -> asyncio.Future[Any]:
+    def _wait(self, client: PolledClient | None = None) -> asyncio.Future[Any]:
         self._loop = self._loop or asyncio.get_running_loop()
         future = self._loop.create_future()
-        self._waiting.add(future)
+        self._waiting[future] = client
         if self._timer is None:
             self._look()
+        if self._poller is None:
+            self._poller = self._loop.call_later(_POLL_SECONDS, self._poll)
         return future
+
+    def _poll(self) -> None:
+        assert self._loop is not None
+        self._poller = None
+        self._clock.look()
+        self._client.poll()
+        if self._alone is not None:
+            self._alone.poll()
+        if self._waiting:
+            self._poller = self._loop.call_later(_POLL_SECONDS, self._poll)
 
     def _look(self) -> None:
         """While records wait: notice a silent Kafka and a wrong clock, and give up when closing takes too long."""
@@ -213,21 +229,6 @@ class Producer:
             if not future.done():
                 future.set_exception(Undelivered(f"Kafka did not acknowledge within {self._drain_seconds:g} s"))
 
-    def _reported(self, report: asyncio.Future[KafkaError | None], error: KafkaError | None) -> None:
-        """A delivery report, in a client's thread. One wake-up of the loop serves all that arrive before it runs."""
-        assert self._loop is not None
-        self._reports.append((report, error))
-        if not self._is_woken and not self._loop.is_closed():
-            self._is_woken = True
-            self._loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
-        self._is_woken = False  # before the reports are looked at: what comes later wakes again
-        while self._reports:
-            report, error = self._reports.popleft()
-            if not report.done():
-                report.set_result(error)
-
     def _client_for_one(self) -> PolledClient:
         """A producer whose batches hold one record each."""
         if self._alone is None:
@@ -235,7 +236,10 @@ class Producer:
         return self._alone
 
     def _replace(self, broken: PolledClient, why: str) -> None:
-        """Go on without a client that is of no more use: its records are reported as failed, and sent anew."""
+        """Go on without a client that is of no more use: its records count as failed, and are sent anew.
+
+        What it says of them is not awaited: a thread of its own that sleeps until the clock has caught up says nothing.
+        """
         if broken is self._alone:
             self._alone = None
         elif broken is self._client:
@@ -246,6 +250,9 @@ class Producer:
         else:
             return
         broken.retire()
+        for report, client in self._waiting.items():
+            if client is broken and not report.done():
+                report.set_result(KafkaError(KafkaError._DESTROY))
 
 
 def producer_config(settings: Any) -> dict[str, Any]:
@@ -261,6 +268,11 @@ def producer_config(settings: Any) -> dict[str, Any]:
         "queue.buffering.max.kbytes": 65536,
         "topic.metadata.propagation.max.ms": 5000,  # a missing topic is told soon; sends are tried anew anyway
     }
+
+
+def _reported(report: asyncio.Future[KafkaError | None], error: KafkaError | None, _message: Any) -> None:
+    if not report.done():
+        report.set_result(error)
 
 
 def _is_batched(error: KafkaError) -> bool:

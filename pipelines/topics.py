@@ -6,10 +6,11 @@ import logging
 import math
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
+from crawlers.changes.topic import Topic
 from crawlers.exceptions import StartupError, UserError
 from pipelines.delivery import is_exactly_once
 from pipelines.kafka_config import client_config
@@ -81,21 +82,51 @@ def retention_seconds(settings: Any, topics: list[str]) -> dict[str, float]:
 
     Raises StartupError where Kafka is unreachable or lacks a topic.
     """
+    return {name: _retention(config) for name, config in _configs(settings, topics).items()}
+
+
+def _configs(settings: Any, topics: list[str]) -> dict[str, Any]:
     admin, existing = _existing(settings)
     missing = [topic for topic in topics if topic not in existing]
     if missing:
         raise StartupError(f"Kafka lacks {_listed(missing)}")
     asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics])
     try:
-        return {resource.name: _retention(answer.result(_TIMEOUT)) for resource, answer in asked.items()}
+        return {resource.name: answer.result(_TIMEOUT) for resource, answer in asked.items()}
     except KafkaException as error:
         raise StartupError(f"Kafka does not tell the topics' retention: {error.args[0].str()}") from None
 
 
 def _retention(config: Any) -> float:
     milliseconds = int(config["retention.ms"].value)
-    is_bounded = "delete" in config["cleanup.policy"].value and milliseconds >= 0
-    return milliseconds / 1000 if is_bounded else math.inf
+    return milliseconds / 1000 if _deletes(config) and milliseconds >= 0 else math.inf
+
+
+def _deletes(config: Any) -> bool:
+    return "delete" in config["cleanup.policy"].value
+
+
+def products_topic(settings: Any) -> Topic:
+    """What is known of KAFKA_TOPIC_PRODUCTS. Blocks. StartupError where Kafka does not tell it.
+
+    UserError where nobody can tell how long it keeps a record.
+    """
+    if not settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return Topic()
+    name = settings["KAFKA_TOPIC_PRODUCTS"]
+    admin = _admin(client_config(settings))
+    try:
+        asked = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT)
+        described = asked[name].result(_TIMEOUT)
+    except KafkaException as error:
+        raise StartupError(f"Kafka does not describe the topic {name}: {error.args[0].str()}") from None
+    config = _configs(settings, [name])[name]
+    if _deletes(config) and int(config["retention.bytes"].value) >= 0:
+        raise UserError(
+            f"the topic {name} has retention.bytes: it may delete a record before EMIT=changes writes it again. "
+            "Unset that, or set EMIT=all"
+        )
+    return Topic(f"{name}:{described.topic_id}", _retention(config))
 
 
 def _existing(settings: Any) -> tuple[AdminClient, set[str]]:

@@ -17,6 +17,7 @@ from crawlers.items import (
     CONDITIONS,
     CONTENT_ENCODINGS,
     LONGEST_CONTENT_TYPE,
+    LONGEST_IDENTITY,
     ClaimCheck,
     Product,
 )
@@ -46,9 +47,10 @@ class ValidationPipeline:
     def process_item(self, item: Any) -> Any:
         if not isinstance(item, Product):
             raise InvalidItem([f"item: expected a Product, got {type(item).__name__}"])
+        rules = _RULES_OF_GONE if item.change == "gone" else _RULES
         messages = [
             f"{name}: expected {expected}, got {self._shown(item, name, value)}"
-            for name, rule in _RULES
+            for name, rule in rules
             if (expected := rule(value := getattr(item, name))) is not None
         ]
         if item.price is not None and item.currency is None:
@@ -138,6 +140,14 @@ def _time(value: Any) -> str | None:
     return None if isinstance(value, datetime) and value.tzinfo is not None else "a time with its zone"
 
 
+def _identity(value: Any) -> str | None:
+    """What EMIT=changes can remember; Kafka would take more."""
+    expected = _text(8192)(value)
+    return expected or (
+        None if len(value.encode()) <= LONGEST_IDENTITY else f"at most {LONGEST_IDENTITY} bytes of UTF-8"
+    )
+
+
 _RULES: list[tuple[str, Rule]] = [
     ("url", _url),
     ("canonical_url", _url),
@@ -157,7 +167,7 @@ _RULES: list[tuple[str, Rule]] = [
     ("review_count", _optional(_count)),
     ("language", _optional(_text(100))),
     ("site", _text(300)),
-    ("identity", _text(8192)),
+    ("identity", _identity),
     ("fetched_at", _time),
     ("crawl_id", _text(300)),
     ("record_id", _text(64)),
@@ -174,3 +184,6 @@ _RULES: list[tuple[str, Rule]] = [
     ("content_type", _optional(_text(LONGEST_CONTENT_TYPE))),
     ("content_encoding", _optional(_one_of(CONTENT_ENCODINGS, "zstd or gzip"))),
 ]
+
+_RULES_OF_GONE = [(name, rule) for name, rule in _RULES if name not in ("url", "canonical_url", "name", "content_hash")]
+"""Nobody has seen a product that is gone: its site and its identity say which one it was."""

@@ -20,10 +20,16 @@ from browser_pool.pool import BrowserPool
 from browser_pool.selenium import SeleniumBackend
 from browser_pool.undetected import UndetectedBackend
 from crawlers.browser_rules import BrowserRules
+from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
 
 BOT = Identity("bot", user_agent="Seine (+https://example.org/seine-bot)")
 BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend, UndetectedBackend)
+
+
+def anywhere(host: str, port: int) -> AddressRules:
+    """Loopback's addresses may be dialled."""
+    return AddressRules(["127.0.0.0/8"])
 
 
 def task(url: str, timeout: float = 20.0, **changes: Any) -> PageTask:
@@ -38,7 +44,7 @@ async def pool_of(
 ) -> AsyncIterator[BrowserPool]:
     """An open pool whose private folder is in `folder`. Once closed, nothing is left of it."""
     before = children()
-    pool = BrowserPool(backend, PoolOptions(folder=str(folder), **options), egress or Egress())
+    pool = BrowserPool(backend, PoolOptions(folder=str(folder), **options), egress or Egress(anywhere))
     pool.open()
     try:
         yield pool

@@ -15,6 +15,7 @@ from tests.servers.web import Page, WebServer
 from tests.support import Finished
 
 LEASE_SECONDS = 2
+LATENCY = 0.05
 
 
 class Tree(Mapping[str, Page]):
@@ -77,6 +78,9 @@ class Fleet:
         victim.process.communicate()
         return self._held_by(victim.process.pid)
 
+    def all_work(self) -> bool:
+        return all(self._held_by(worker.process.pid) for worker in self.workers)
+
     def ended(self, seconds: float) -> Finished:
         """The last worker's end, once all have ended well."""
         finished = Finished(0, "", "")
@@ -104,15 +108,18 @@ def crawl_with_kills(seine: FrontierSeine, server: WebServer, kills: int, seed: 
     """(The crawl that is over, leases that were held by those killed): a kill after every so many pages, by `seed`."""
     choose = random.Random(seed)
     pages = len(server.pages)
-    moments = sorted(choose.sample(range(pages // 20, pages - pages // 20), kills))
+    moments = sorted(choose.sample(range(pages // 20, pages * 3 // 4), kills))
     fleet, lost = Fleet(seine, server), 0
-    server.latency = 0.05
     try:
         fleet.start(3)
         for moment in moments:
+            server.latency = LATENCY
             until(lambda moment=moment: len(server.times) >= moment, f"page {moment} was not fetched", 120)
             lost += fleet.kill_one(choose)
+            server.latency = 1.0  # the crawl does not end before the last one has come
             fleet.start()
+        until(fleet.all_work, "a worker has no leases", 60)
+        server.latency = LATENCY
         return seine.ended(fleet.ended(120), server), lost
     finally:
         fleet.end()

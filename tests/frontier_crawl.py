@@ -162,8 +162,8 @@ class Worker:
 
     def let_go(self) -> None:
         """Let the pages end that are being fetched, and no other."""
-        self.go()
-        self.hold()
+        self._free.set()
+        self._free = asyncio.Event()
 
     @property
     def busy(self) -> int:
@@ -189,7 +189,7 @@ class Worker:
 
     def _look(self) -> None:
         while len(self._tasks) < self.concurrency and (lease := self.frontier.take()):
-            task = asyncio.create_task(self._fetch(lease))
+            task = asyncio.create_task(self._fetch(lease, self._free))
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
@@ -199,12 +199,12 @@ class Worker:
             task.result()
         self._look()
 
-    async def _fetch(self, lease: Lease) -> None:
+    async def _fetch(self, lease: Lease, free: asyncio.Event) -> None:
         number = int(lease.data.split()[1])
         self.frontier.began(lease)
         self.fetched[number] += 1
         await asyncio.sleep(self.latency)
-        await self._free.wait()
+        await free.wait()
         if lease.settled:
             return
         self.frontier.ended(lease, self.latency)

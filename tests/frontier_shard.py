@@ -62,6 +62,8 @@ class Leased(NamedTuple):
     attempts: int
     data: bytes
     revived: int = 0
+    has_led: int = 0
+    """1 where it was worked on before."""
 
 
 class LeaseReply(NamedTuple):
@@ -218,10 +220,11 @@ class Crawl:
         """How many of them were dead, and are pending again."""
         return self.leave("queue", *((id_, 0, "") for id_ in ids)).count("done")
 
-    def leave(self, action: str, *dead: tuple[bytes, int, str], milliseconds: int = 0) -> list[str]:
+    def leave(self, action: str, *dead: tuple[bytes, int, str], milliseconds: int = 0, replay: str = "") -> list[str]:
         """What became of each (id, death, letter)."""
         parts = [part for one in dead for part in one]
-        told = self.shard.run("revive", self.root, action, milliseconds, self.shard.limits.seconds_kept, *parts)
+        kept = self.shard.limits.seconds_kept
+        told = self.shard.run("revive", self.root, action, milliseconds, kept, replay, *parts)
         return [word.decode() for word in told]
 
     def letters(self, action: str, *arguments: bytes | int) -> list[list[Any]]:
@@ -268,7 +271,7 @@ class Worker:
         """The same under the sequence number of the batch before."""
         batch = msgpack.packb([requests, duplicates, refused or {}, crawl_limit], use_bin_type=False)
         reply = self._run("enqueue", self.enqueued, batch)
-        return reply if reply == b"gone" else tuple(msgpack.unpackb(reply))
+        return reply if reply == b"gone" else tuple(msgpack.unpackb(reply)[:3])
 
     def ask(
         self,
@@ -284,8 +287,8 @@ class Worker:
         reply = self._run("lease", token, want, *politeness, self.session, slots, *go_on)
         state, open_, version, due, rows = msgpack.unpackb(reply, raw=True)
         leases = [
-            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data, revived)
-            for id_, wait, delay, attempts, domain, data, _, revived in rows
+            Leased(id_, token, domain.decode(), self.shard.now + wait, delay, attempts, data, revived, has_led)
+            for id_, wait, delay, attempts, domain, data, _, revived, has_led in rows
         ]
         return LeaseReply(state.decode(), open_, version, due, leases)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 INTERVAL = 0.02
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds: far more than it takes, as a machine may be busy."""
 
 

@@ -19,8 +19,10 @@ class ProductTree(Mapping[str, Page]):
     Every product whose number is a multiple of `broken_every` has a price and no currency: it is a dead letter.
     """
 
-    def __init__(self, count: int, broken_every: int = 0, huge: tuple[int, ...] = ()):
+    def __init__(self, count: int, broken_every: int = 0, huge: tuple[int, ...] = (), padding: int = 0):
         self._count = count
+        self._padding = padding
+        """Bytes by which each page is larger, and no compression helps."""
         self._broken_every = broken_every
         self._huge = huge
         """Their descriptions are HUGE, and no compression helps."""
@@ -55,7 +57,10 @@ class ProductTree(Mapping[str, Page]):
         }
         if number in self._huge:
             product["description"] = random.Random(number).randbytes(HUGE // 2).hex()
-        return Page(f'<script type="application/ld+json">{json.dumps({**product, "offers": offer})}</script>{links}')
+        return Page(
+            f'<script type="application/ld+json">{json.dumps({**product, "offers": offer})}</script>'
+            f"{links}<!-- {random.Random(number).randbytes(self._padding // 2).hex()} -->"
+        )
 
     def __iter__(self) -> Any:
         return (f"/p/item-{n}" for n in range(self._count))

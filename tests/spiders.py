@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 
+import structlog
 from scrapy import Request, Spider
+from scrapy.crawler import Crawler
 from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
+from crawlers.bans.hooks import ban_detected
 from crawlers.exceptions import Undelivered
+
+log = structlog.get_logger("tests.spiders")
 
 
 class Pipeline:
@@ -50,6 +55,18 @@ class Mending:
         return item
 
 
+class Solver:
+    """Answers the CAPTCHA of /page with a page and that of /request with a request; no other."""
+
+    async def solve(self, request: Request, response: Response) -> Response | Request | None:
+        match request.url.rpartition("/")[2]:
+            case "page":
+                return response.replace(status=200, body=b"<p>through</p>")
+            case "request":
+                return request.replace(cookies={"passed": "1"}, dont_filter=True)
+        return None
+
+
 class Replacing:
     """A downloader middleware that puts another request in a request's place."""
 
@@ -68,6 +85,15 @@ class PathSpider(Spider):
         super().__init__(**kwargs)
         self.start_url = url
         self.crawl_id = ""
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.on_ban, signal=ban_detected)
+        return spider
+
+    def on_ban(self, request: Request, response: Response, kind: str) -> None:
+        log.info("heard", url=request.url, kind=kind)
 
     async def start(self) -> AsyncIterator[Request]:
         yield Request(self.start_url, self.parse, errback=self.failed)

@@ -1,4 +1,4 @@
-"""What tests share: free ports, crawls as users run them, a consumer that knows only the wire."""
+"""What tests share: crawls as users run them, a consumer that knows only the wire."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from deploy.local import Ports
-
 ROOT = Path(__file__).parent.parent
-
-
-def free_ports() -> Ports:
-    """A free port for each of the stack's services."""
-    return Ports.free()
 
 
 def own_topics() -> dict[str, str]:
@@ -58,7 +51,8 @@ class Seine:
     def __init__(self, folder: Path, env: dict[str, str], root: Path = ROOT):
         self.folder = folder
         self.root = root
-        self.env = {**os.environ, "PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", **env}
+        own = {"PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings"}
+        self.env = {**os.environ, **own, "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8", **env}
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """The running command; it does not outlive its test."""
@@ -75,7 +69,7 @@ class Seine:
         )
         return self.started[-1]
 
-    def run(self, *args: str, timeout: float = 90) -> Finished:
+    def run(self, *args: str, timeout: float = 180) -> Finished:
         """The command's end; it is killed after `timeout` seconds."""
         process = self.start(*args)
         try:
@@ -86,7 +80,7 @@ class Seine:
             raise AssertionError(f"{args} still runs after {timeout} s:\n{err[-3000:]}") from None
         return Finished(process.returncode, out, err, _events(err))
 
-    def crawl(self, *args: str, timeout: float = 90, **settings: Any) -> Finished:
+    def crawl(self, *args: str, timeout: float = 180, **settings: Any) -> Finished:
         """`scrapy crawl product_spider` with those arguments and `-s` settings."""
         options = [part for name, value in settings.items() for part in ("-s", f"{name}={value}")]
         return self.run("crawl", "product_spider", *args, *options, timeout=timeout)

@@ -115,7 +115,7 @@ def test_every_outcome_has_its_event(audited: FrontierSeine, web: Callable[..., 
         "/none": [("dead", "http 404", 404, None, 1)],
         "/empty": [("empty", None, 200, None, 1)],
         "/down": [("retried", "http 500", 500, None, 1), ("dead", "http 500", 500, None, 2)],
-        "/secret": [("filtered", "robots", None, "IgnoreRequest", 1)],
+        "/secret": [("filtered", "robots", None, "Refused", 1)],
     }, "robots.txt is no request of the crawl"
     assert ended.of("retried", "dead", "delivered") == {"retried": 1, "dead": 4, "delivered": 1}
     [root], [moved], [empty], [good] = found["/"], found["/moved"], found["/empty"], found["/item-good"]

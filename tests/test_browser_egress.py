@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from python_socks import ProxyError
@@ -15,8 +14,9 @@ from python_socks.async_.asyncio import Proxy
 from browser_pool.egress import Egress, EgressPort
 from browser_pool.errors import PageFailed
 from browser_pool.playwright import PlaywrightBackend
+from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
-from tests.browsers import BOT, pool_of, run, short_folder, task
+from tests.browsers import BOT, anywhere, pool_of, run, short_folder, task
 from tests.servers.forward_proxy import ForwardProxy
 from tests.servers.web import Page, WebServer
 
@@ -24,8 +24,8 @@ Web = Callable[..., WebServer]
 
 
 @asynccontextmanager
-async def egress_of(*args: Any, **kwargs: Any) -> AsyncIterator[Egress]:
-    egress = Egress(*args, **kwargs)
+async def egress_of(rules: Callable[[str, int], AddressRules] = anywhere) -> AsyncIterator[Egress]:
+    egress = Egress(rules)
     try:
         yield egress
     finally:
@@ -58,20 +58,20 @@ def test_bytes_go_both_ways_and_are_counted(web: Web) -> None:
 
 def test_names_are_resolved_once_and_what_was_checked_is_dialled(web: Web) -> None:
     site = web({"/": Page("here")})
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, int]] = []
 
-    def check(host: str, address: str) -> str | None:
-        asked.append((host, address))
-        return "loopback" if host == "127.0.0.2" else None
+    def rules(host: str, port: int) -> AddressRules:
+        asked.append((host, port))
+        return AddressRules(["127.0.0.1/32"])
 
     async def through() -> None:
-        async with egress_of(check) as egress:
+        async with egress_of(rules) as egress:
             port = await egress.port("one")
             assert (await fetch(port, site, host="localhost")).endswith(b"here")
-            assert ("localhost", "127.0.0.1") in asked
             with pytest.raises(ProxyError):
                 await fetch(port, site, host="127.0.0.2")
-            assert port.refusals == {"127.0.0.2": "loopback"}
+            assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
+            assert asked == [(host, int(site.domain.rpartition(":")[2])) for host in ("localhost", "127.0.0.2")]
 
     run(through())
 
@@ -136,13 +136,13 @@ def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
                           f"<iframe src={hidden.url}/></iframe>")})  # fmt: skip
 
     async def through() -> None:
-        egress = Egress(lambda host, address: "private" if address == "127.0.0.2" else None)
+        egress = Egress(lambda host, port: AddressRules(["127.0.0.1/32", "127.0.0.3/32"]))
         with short_folder() as folder:
             async with pool_of(PlaywrightBackend(), folder, egress) as pool:
                 assert b"part" in (await pool.render(task(site.url + "/"), BOT)).body
                 port = await egress.port(BOT.label)
                 assert port.sent > 0
-                assert port.refusals == {"127.0.0.2": "private"}
+                assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
                 with pytest.raises(PageFailed):
                     await pool.render(task(hidden.url + "/"), BOT)
                 assert not hidden.visits

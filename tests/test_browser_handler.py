@@ -41,6 +41,7 @@ class Pages:
         shared = {
             "SPIDER_MODULES": "tests.browser_spider",
             "BROWSER_TMP_DIR": self._folder,
+            "ROBOTSTXT_OBEY": 0,
             "RETRY_ENABLED": 0,
             "ITEM_PIPELINES": "{}",
         }

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from pipelines.claims.resolver import Resolver
-from tests.fleet import FrontierSeine, links
+from tests.fleet import TERMS, FrontierSeine, links
 from tests.frontier_console import Scene, request_for
+from tests.frontier_shard import settle
 from tests.letters import Letters, product
 from tests.polling import until
 from tests.servers.web import Page, WebServer
@@ -90,6 +92,8 @@ def test_a_letter_that_is_too_large_for_kafka_is_claimed(
     item = json.loads(Resolver([letters.seine.env["CLAIM_CHECK_URL"]]).resolve(letter.value))
     assert (item["name"], len(item["description"])) == ("large", 1_100_000)
 
+    shown = letters.seine.run("dlq", "show", letter.headers["letter_id"])
+    assert f"scrapyclaimsget{letter.value['sha256']}" in "".join(shown.out.split())
     replayed = letters.seine.run("dlq", "replay")
     assert "1 dead again" in replayed.out, replayed.err
     [again] = [one for one in letters.read() if one.headers["replays"] == "1"]
@@ -212,11 +216,34 @@ def test_a_crawl_is_not_complete_before_a_worker_with_kafka_has_written_its_lett
     assert [letter.headers["error"] for letter in letters.read()] == ["corrupt request"]
 
 
+def test_a_letter_that_cannot_be_made_keeps_no_other_from_being_written_and_ends_no_worker(letters: Letters) -> None:
+    scene = Scene(letters.fleet)
+    crawl, dying = scene.crawl("monday"), scene.worker("monday")
+    crawl.letters("expect")
+    dying.enqueue(*(request_for(f"http://other.example/{number}") for number in range(3)))
+    bad, *others = dying.lease()
+    dying.settle(*(settle(lease, "dead", "corrupt request") for lease in (bad, *others)))
+    row = msgpack.unpackb(scene.redis.hget(f"{crawl.root}:dead", bad.id), raw=True)
+    scene.redis.hset(f"{crawl.root}:dead", bad.id, msgpack.packb([b"\xff", *row[1:]], use_bin_type=False))
+
+    log = letters.seine.folder / "worker.log"
+    options = ("-s", "FRONTIER_CRAWL_ID=monday", "-s", f"LOG_FILE={log}", "-s", "FRONTIER_LEASE_SECONDS=2")
+    worker = letters.seine.start("crawl", "product_spider", *options)
+    until(lambda: log.exists() and log.read_text().count("dead letter failed") == 2, "it is not tried again")
+    assert {letter.headers["request_id"] for letter in letters.read()} == {lease.id.hex() for lease in others}
+    assert worker.poll() is None
+
+    scene.redis.hset(f"{crawl.root}:dead", bad.id, msgpack.packb(row, use_bin_type=False))
+    assert worker.wait(30) == 1, "all of the crawl is dead"
+    assert len(letters.read()) == 3
+
+
 # --- A topic that cannot be written
 
 
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
-    letters: Letters, web: Callable[..., WebServer]
+    letters: Letters, web: Callable[..., WebServer], delivery: str
 ) -> None:
     pages: dict[str, Any] = {"/": links(*(f"/none-{n}" for n in range(4)), *(f"/late-{n}" for n in range(200)))}
     server = web(pages | {f"/late-{n}": product(f"late-{n}") for n in range(200)})
@@ -226,6 +253,8 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     worker = letters.seine.start(
         *("crawl", "product_spider", "-a", f"sites={site}", "-s", f"LOG_FILE={log}", "-s", "ROBOTSTXT_OBEY=0"),
         *("-s", "DEPTH_PRIORITY=0", "-s", "FRONTIER_PREFETCH=2"),
+        *("-s", f"KAFKA_DELIVERY={delivery}", "-s", "KAFKA_SLOTS=1", "-s", "KAFKA_TRANSACTION_TIMEOUT=4"),
+        *("-s", f"KAFKA_TOPIC_LEDGER={letters.topic}.ledger"),
     )
     server.latency = 0.3
     server.wait_for(1)
@@ -233,7 +262,7 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     until(lambda: "dead letters cannot be written: leasing pauses" in log.read_text(), "it is not told", 40)
     before = len(server.visits)
     server.latency = 0
-    until(lambda: letters.leased() <= 4, "leases are still taken")
+    until(lambda: letters.leased() == len(server.visits) - settled(letters), "leases are still taken")
     assert len(server.visits) - before < 50
     assert not letters.dead(), "what has no letter is not dead"
 
@@ -241,9 +270,15 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     _, err = worker.communicate(timeout=60)
     assert worker.returncode == 0, err[-2000:]
     assert "dead letters are written again" in log.read_text()
-    assert len(letters.read()) == len(letters.dead()) == 4
+    assert len(letters.read(committed=True)) == len(letters.dead()) == 4
     assert server.times["/late-199"] == 1
     assert letters.counts()["delivered"] == 200
+
+
+def settled(letters: Letters) -> int:
+    """Requests that have an outcome."""
+    counts = letters.counts()
+    return sum(counts.get(term, 0) for term in TERMS if term != "pending")
 
 
 def test_letters_hold_no_more_than_rules_let_them(letters: Letters, web: Callable[..., WebServer]) -> None:

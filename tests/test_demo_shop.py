@@ -13,7 +13,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from crawlers.items import AVAILABILITIES, CONDITIONS
 from deploy.demo_shop import DemoShop, PortTaken, running_shop
 from deploy.demo_shop.gtin import check_digit
 from deploy.demo_shop.trouble.index import TROUBLES
+from tests.servers.ports import free_row
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -275,6 +275,38 @@ def test_an_unchanged_page_answers_304_to_its_etag(shop: DemoShop) -> None:
     assert get(shop, "/c/tents", headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_a_page_tells_since_when_it_is_as_it_is(shop: DemoShop) -> None:
+    path, changed, other = of_markup(shop, "json-ld")[0]["url"], {"LF-10007": "9.99"}, "/about"
+    before, about = requests.get(path, timeout=5).headers, get(shop, other).headers
+    held = {"If-Modified-Since": before["Last-Modified"]}
+    assert requests.get(path, headers=held, timeout=5).status_code == 304
+    assert requests.get(path, headers={**held, "If-None-Match": '"other"'}, timeout=5).status_code == 200
+    assert requests.get(path, headers={"If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}, timeout=5).ok
+    shop.set_prices(changed)
+    assert get(shop, other).headers["Last-Modified"] == about["Last-Modified"]
+
+
+def test_a_product_that_was_removed_is_nowhere(shop: DemoShop) -> None:
+    fact = next(f for f in of_markup(shop, "json-ld") if f["section"] == "catalog")
+    path = fact["url"].removeprefix(shop.urls[0])
+    domain = next(n for n, url in enumerate(shop.urls) if fact["url"].startswith(url))
+    answer = requests.post(shop.urls[1] + "/_shop/removed", json=[fact["sku"]], timeout=5)
+    assert answer.json() == {"removed": 1}
+    assert requests.get(fact["url"], timeout=5).status_code == 404
+    assert fact["url"] not in [row["url"] for row in get(shop, "/_shop/truth").json()]
+    for listing in ("/sitemap-products-1.xml.gz", "/sitemap-products-2.xml"):
+        body = get(shop, listing, domain).content
+        assert path.encode() not in (gzip.decompress(body) if listing.endswith(".gz") else body)
+    shop.reset()
+    assert requests.get(fact["url"], timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("skus", [["no such"], {"LF-10007": "1"}])
+def test_a_wrong_list_of_removals_is_refused(shop: DemoShop, skus: Any) -> None:
+    answer = requests.post(shop.urls[0] + "/_shop/removed", json=skus, timeout=5)
+    assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+
+
 def test_the_swiss_shop_is_not_utf_8_and_says_so(shop: DemoShop) -> None:
     response = get(shop, "/c/papeterie", domain=3)
     assert response.headers["Content-Type"] == "text/html; charset=iso-8859-1"
@@ -379,21 +411,8 @@ def test_a_taken_port_is_named() -> None:
             pass
 
 
-def _four_free_ports() -> int:
-    """The first of them, below the range from which the system gives ports to clients."""
-    for base in range(20000, 32000, 4):
-        try:
-            with ExitStack() as stack:
-                for offset in range(4):
-                    stack.enter_context(socket.create_server(("127.0.0.1", base + offset)))
-                return base
-        except OSError:
-            continue
-    raise AssertionError("no four free ports in a row")
-
-
 def test_the_command_starts_it_once_tells_of_it_and_stops_it(tmp_path: Path) -> None:
-    port = str(_four_free_ports())
+    port = str(free_row(4))
 
     def command(action: str) -> subprocess.CompletedProcess[str]:
         arguments = [sys.executable, "-m", "deploy.demo_shop", action, "--port", port, "--dir", str(tmp_path)]

@@ -7,17 +7,19 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer as Client
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
 
-from crawlers.dead_letters.transaction import Fenced, Transactions
-from crawlers.exceptions import InvalidItem
+from crawlers.dead_letters.transaction import Doubtful, Fenced, Transactions
+from crawlers.exceptions import InvalidItem, SeineError, StartupError
+from crawlers.failed_request import DOWNLOAD, FailedRequest
 from crawlers.items import Product
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
@@ -100,8 +102,8 @@ def test_requests_go_back_to_their_crawl_and_are_fetched_again(
 
     assert "2 requests" in dlq("replay", "--dry-run").out
     assert letters.counts()["dead"] == 2, "a dry run changes nothing"
-    assert "1 letters\n  1 sent back\n" in dlq("replay", "--limit", "1").out
-    assert "1 letters\n  1 sent back\n" in dlq("replay").out
+    once = "1 letter\n  1 sent back\n  scrapy crawl product_spider -s FRONTIER_CRAWL_ID=monday\n"
+    assert dlq("replay", "--limit", "1").out == dlq("replay").out == once
     assert dlq("replay").out == "0 letters\n"
     assert letters.counts()["pending"] == 2
 
@@ -142,6 +144,35 @@ def test_what_was_requeued_first_is_not_replayed(
     letters.crawl(server, FRONTIER_CRAWL_ID="monday")
     assert "1 sent back" in dlq("replay").out
     assert "0 dead requests are pending again" in frontier("requeue", "--dead", "--yes").out
+
+
+def test_a_letter_that_is_written_before_its_request_is_settled_is_replayed_afterwards(
+    dlq: Console, letters: Letters
+) -> None:
+    scene = Scene(letters.fleet)
+    crawl, worker = scene.crawl("monday"), scene.worker("monday")
+    worker.enqueue(request_for("http://shop.example/"))
+    [lease] = worker.lease(1)
+    about = {"url": "http://shop.example/", "site": "", "crawl": "monday", "spider": "product_spider"}
+    failed: Any = FailedRequest.of_lease(lease, DOWNLOAD, "http 404", "", **about)  # type: ignore[arg-type]
+    written(letters, lambda writer: [writer.send_request(failed)])
+
+    assert "1 left alone: the request is not settled yet" in dlq("replay").out
+    worker.settle(settle(lease, "dead", "http 404", letters=1))
+    assert "1 sent back" in dlq("replay").out
+    assert crawl.counts["pending"] == 1
+    assert dlq("replay").out == "0 letters\n"
+
+
+def test_no_receipt_is_written_of_what_too_few_replicas_know(
+    dlq: Console, letters: Letters, web: Callable[..., WebServer]
+) -> None:
+    letters.crawl(web({"/": links("/none")}), FRONTIER_CRAWL_ID="monday")
+    refused = dlq("replay", FRONTIER_WAIT_REPLICAS=1)
+    assert refused.code == 1
+    assert "fewer than 1 replicas (FRONTIER_WAIT_REPLICAS) know what was sent back" in refused.err
+    assert not any(one.get("replayed") for one in listed(dlq))
+    assert "1 sent back before" in dlq("replay").out
 
 
 def test_of_a_replay_and_a_requeue_at_once_each_request_goes_back_by_one(dlq: Console, letters: Letters) -> None:
@@ -279,6 +310,25 @@ def test_a_replay_that_is_killed_is_gone_on_with_and_delivers_each_item_once(dlq
     assert found == {one.record_id: 1 for one in items}
 
 
+def test_a_replay_does_not_begin_while_an_open_transaction_may_hide_receipts(
+    dlq: Console, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(letters, [item(number) for number in range(6)])
+    opened = open_transaction(letters)
+    with monkeypatch.context() as patience:
+        patience.setattr("crawlers.dead_letters.topic._LONGEST_TRANSACTION", 1.0)
+        refused = dlq("replay")
+    assert refused.code == 1
+    assert f"{letters.topic} cannot be read to its end: a transaction has been open there for 1 s" in refused.err
+    assert len(listed(dlq)) == 6, "to look takes no more than what is committed"
+
+    threading.Timer(1.0, opened.abort_transaction).start()
+    assert "6 letters\n  6 delivered" in dlq("replay").out
+    assert dlq("replay").out == "0 letters\n"
+    records = consume(letters.seine.env, letters.seine.env["KAFKA_TOPIC_PRODUCTS"])
+    assert Counter(record.headers["record_id"] for record in records) == {f"record-{n}": 1 for n in range(6)}
+
+
 def test_a_replay_that_begins_ends_the_one_before(dlq: Console, letters: Letters) -> None:
     settings = settings_of(letters)
     ensure_topics(settings)
@@ -290,6 +340,39 @@ def test_a_replay_that_begins_ends_the_one_before(dlq: Console, letters: Letters
         first.commit([record])
     second.commit([record])
     assert len(letters.everything()) == 1
+
+
+@pytest.mark.parametrize(
+    ("cut_off_at", "is_left"),
+    [(Doubtful("the commit was not answered"), True), (StartupError("it was aborted"), False)],
+)
+def test_a_page_whose_items_may_be_committed_is_left_to_the_next_replay(
+    dlq: Console,
+    frontier: Console,
+    letters: Letters,
+    web: Callable[..., WebServer],
+    monkeypatch: pytest.MonkeyPatch,
+    cut_off_at: SeineError,
+    is_left: bool,
+) -> None:
+    letters.crawl(web({"/": links("/a"), "/a": product("a", **INVALID)}), FRONTIER_CRAWL_ID="monday")
+    commit = Transactions.commit
+
+    def cut_off(self: Transactions, records: Sequence[Record]) -> None:
+        if is_left:
+            commit(self, records)
+        raise cut_off_at
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(Transactions, "commit", cut_off)
+        assert str(cut_off_at) in dlq("replay", ITEM_PIPELINES=json.loads(MENDED)).err
+    requeued = frontier("requeue", "--dead", "--yes").out
+    assert ("1 are left to `scrapy dlq replay`" in requeued) == is_left
+    assert ("1 dead requests are pending again" in requeued) != is_left
+    if is_left:
+        assert dlq("replay", ITEM_PIPELINES=json.loads(MENDED)).out == "0 letters\n"
+        assert (letters.counts()["delivered"], letters.counts()["dead"]) == (1, 0)
+        assert len(consume(letters.seine.env, letters.seine.env["KAFKA_TOPIC_PRODUCTS"])) == 1
 
 
 # --- Refusals
@@ -368,15 +451,35 @@ def item(number: int, **fields: Any) -> Product:
     )
 
 
+def open_transaction(letters: Letters) -> Client:
+    """A worker's, with a letter in each partition of the topic."""
+    servers = letters.seine.env["KAFKA_BOOTSTRAP_SERVERS"]
+    partitions = AdminClient({"bootstrap.servers": servers}).list_topics(letters.topic).topics[letters.topic].partitions
+    client = Client({"bootstrap.servers": servers, "transactional.id": f"{letters.topic}-worker"})
+    client.init_transactions(20)
+    client.begin_transaction()
+    for partition in partitions:
+        client.produce(letters.topic, b"{}", b"key", partition, headers=[("letter_id", b"%d" % partition)])
+    client.flush()
+    return client
+
+
 def write(letters: Letters, items: list[Product]) -> None:
     """Their letters, as a pipeline writes them that was in their way."""
+    error = InvalidItem(["as it was"])
+    written(letters, lambda writer: [writer.send(one, error, "validation") for one in items])
+
+
+def written(letters: Letters, sending: Callable[[DeadLetters], list[Coroutine[Any, Any, None]]]) -> None:
+    """Return when all of them are."""
     settings = settings_of(letters)
     ensure_topics(settings)
 
     async def work() -> None:
         producer = Producer(producer_config(settings), drain_seconds=5)
-        writer = DeadLetters(Delivery(producer), SinkLoad(9999, 10**9), UNMASKED, letters.topic, "products")
-        await asyncio.gather(*(writer.send(one, InvalidItem(["as it was"]), "validation") for one in items))
+        await asyncio.gather(
+            *sending(DeadLetters(Delivery(producer), SinkLoad(9999, 10**9), UNMASKED, letters.topic, "products"))
+        )
         await producer.close()
 
     asyncio.run(work())

@@ -41,9 +41,14 @@ def once(tmp_path: Path, kafka_env: dict[str, str], redis_server: RedisServer, w
     """A crawl of so many pages, on the shared Redis or one of its own."""
 
     def start(
-        pages: int, broken_every: int = 10, huge: tuple[int, ...] = (), redis: Any = None, **settings: object
+        pages: int,
+        broken_every: int = 10,
+        huge: tuple[int, ...] = (),
+        padding: int = 0,
+        redis: Any = None,
+        **settings: object,
     ) -> OnceCrawl:
-        server = web(ProductTree(pages, broken_every, huge))
+        server = web(ProductTree(pages, broken_every, huge, padding))
         return OnceCrawl(tmp_path, kafka_env, redis or redis_server, server, **settings)
 
     return start
@@ -78,6 +83,23 @@ def test_a_record_that_kafka_refuses_is_a_dead_letter_in_the_same_transaction(on
     crawl.run()
     assert crawl.check()["dead:item"] == 3
     assert {letter.headers["stage"] for letter in crawl.letters()} == {"delivery"}
+
+
+def test_no_committed_record_refers_to_a_claim_that_is_not_there(once: Start, tmp_path: Path) -> None:
+    """Claims are stored before the transaction; a killed worker leaves some that nothing refers to."""
+    store = {"CLAIM_CHECK_URL": f"file://{tmp_path / 'store'}", "CLAIM_CHECK_THRESHOLD": 0, "STORE_CONTENT": 1}
+    (tmp_path / "store").mkdir()
+    crawl = once(200, padding=5000, **store)
+    crawl.server.latency = 0.05
+    killed = crawl.start()
+    until(lambda: crawl.settled() > 50, "nothing is settled", 60)
+    killed.kill()
+    killed.communicate()
+    crawl.run()
+    crawl.check()
+    assert all(record.value["content"]["sha256"] for record in crawl.products())
+    verified = crawl.seine.run("claims", "verify")
+    assert verified.code == 0, verified.out + verified.err
 
 
 def test_a_commit_in_doubt_is_decided_by_the_ledger(once: Start, broker: Any) -> None:
@@ -144,15 +166,17 @@ def test_what_a_rolled_back_redis_has_forgotten_is_not_produced_again(once: Star
 
 def test_a_worker_without_a_slot_leases_nothing_until_one_is_free(once: Start) -> None:
     crawl = once(250, KAFKA_SLOTS=1)
-    crawl.server.latency = 0.5
+    crawl.server.latency = 0.1
     first = crawl.start()
     until(lambda: crawl.settled() > 20, "nothing is settled", 60)
+    crawl.server.may_answer.clear()
     second = crawl.start()
     until(lambda: crawl.workers() == 2, "the second does not come")
     assert crawl.held_by_others() == 0
     first.kill()
     first.communicate()
     crawl.server.latency = 0.0
+    crawl.server.may_answer.set()
     _, err = second.communicate(timeout=90)
     assert second.returncode == 0, err[-2000:]
     crawl.check()
@@ -192,9 +216,10 @@ def test_what_it_needs_is_told_in_one_line(once: Start, settings: dict[str, str]
 
 def test_a_crawl_keeps_the_delivery_that_it_was_opened_with(once: Start) -> None:
     crawl = once(400)
-    crawl.server.latency = 0.5
+    crawl.server.latency = 0.1
     worker = crawl.start()
     until(crawl.settled, "it does not start", 60)
+    crawl.server.may_answer.clear()
     refused = crawl.seine.run("crawl", "product_spider", "-s", "KAFKA_DELIVERY=at_least_once")
     assert refused.code == 2
     assert f"crawl {CRAWL} delivers exactly once: set KAFKA_DELIVERY=exactly_once" in refused.err
@@ -302,3 +327,21 @@ def test_whatever_is_killed_stopped_or_rolled_back_every_record_is_there_once(
 
 
 assert TRANSACTION_TIMEOUT > LEASE_SECONDS, "a stopped worker's transaction outlives its leases"
+
+
+def test_what_a_killed_worker_had_committed_is_remembered_and_nothing_else(once: Start) -> None:
+    """With EMIT=changes: what was told is not told again, and what was not is not lost."""
+    crawl = once(300, EMIT="changes")
+    crawl.server.latency = 0.03
+    for least in (40, 100, 160):
+        killed = crawl.start()
+        until(lambda least=least: crawl.settled() > least, "nothing is settled", 60)
+        killed.kill()
+        killed.communicate()
+    crawl.server.latency = 0
+    crawl.run()
+    crawl.check()
+    told = crawl.products()
+    assert {record.value["change"] for record in told} == {"new"}
+    crawl.run(FRONTIER_CRAWL_ID="next")
+    assert len(crawl.products()) == len(told)

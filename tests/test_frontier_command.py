@@ -25,7 +25,8 @@ from deploy.demo_shop import DemoShop
 from tests.fleet import FrontierSeine, links
 from tests.frontier_console import SPIDER, Console, Scene, request_for
 from tests.frontier_shard import LIVES, crawl_delay, ended, retry, settle
-from tests.servers.redis import RedisServer, free_port
+from tests.servers.ports import free_port
+from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import ROOT, Finished
 

@@ -19,6 +19,7 @@ from crawlers.frontier.pushes import PushedUrls
 from crawlers.sink_load import SinkLoad
 from deploy.demo_shop import DemoShop
 from tests.fleet import FrontierSeine, links
+from tests.polling import until
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
@@ -42,7 +43,10 @@ def test_an_equal_definition_joins_the_open_crawl_and_a_later_one_opens_another(
 ) -> None:
     server = web(numbered(20))
     crawl = ["crawl", "path_spider", "-a", f"url={server.url}/", *fleet.options(DOWNLOAD_DELAY=0.1)]
+    server.may_answer.clear()
     workers = [fleet.start(*crawl) for _ in range(2)]
+    until(lambda: fleet.redis.zcard(f"{fleet.keys.shard(0)}:workers") == 2, "nobody joins")
+    server.may_answer.set()
     for worker in workers:
         assert ended(fleet, worker, server).code == 0
     assert len(crawls_of(fleet)) == 1
@@ -115,11 +119,15 @@ def test_a_killed_seeder_is_followed_by_another(fleet: FrontierSeine, web: Calla
     crawl = ["crawl", "product_spider", "-a", f"urls=@{listed}", *options]
     keys = Keys(fleet.env["FRONTIER_NAMESPACE"], "product_spider")
     first = fleet.start(*crawl)
-    while not (found := [key for key in fleet.redis.scan_iter(f"{keys.registry}:crawl:*") if reached(fleet, key)]):
+
+    def begun() -> list[bytes]:
         assert first.poll() is None
+        return [key for key in fleet.redis.scan_iter(f"{keys.registry}:crawl:*") if reached(fleet, key)]
+
+    [found] = until(begun, "nothing is seeded")
     first.kill()
     first.communicate()
-    before = reached(fleet, found[0])
+    before = reached(fleet, found)
     assert 0 < before < count
     second = fleet.run(*crawl)
     assert second.code == 0, second.err[-2000:]
@@ -209,8 +217,7 @@ def test_a_waiting_worker_takes_the_next_crawl_when_a_sites_interval_is_over(
     (sites / "demo.toml").write_text(text)
     worker = fleet.start("crawl", "product_spider", "-s", "FRONTIER_WAIT=1", "-s", "ROBOTSTXT_OBEY=0")
     registry = Keys(fleet.env["FRONTIER_NAMESPACE"], "product_spider").registry
-    while fleet.redis.zcard(f"{registry}:crawls") < 2:
-        assert worker.poll() is None
+    until(lambda: fleet.redis.zcard(f"{registry}:crawls") == 2, "no second crawl")
     worker.send_signal(signal.SIGTERM)
     finished = Finished(worker.returncode, *worker.communicate(timeout=30))
     assert worker.returncode == 0, finished.err[-2000:]

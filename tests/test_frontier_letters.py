@@ -74,6 +74,19 @@ def test_without_anybody_who_writes_letters_none_waits(shard: Shard) -> None:
     assert waiting(worker.crawl) == 0
 
 
+def test_where_redis_forgot_that_letters_are_expected_those_of_the_time_between_are_found(
+    shard: Shard, worker: Worker
+) -> None:
+    worker.enqueue(*pages(1, 2))
+    first, second = worker.lease()
+    shard.client.hdel(f"{worker.crawl.root}:meta", "letters")
+    worker.settle(settle(first, "dead", "corrupt request"), settle(second, "dead", "http 404", letters=1))
+    assert claimed(worker.crawl) == [b"page 1"]
+    worker.crawl.letters("written", page(1).id, 1)
+    shard.advance(1000)
+    assert claimed(worker.crawl) == []
+
+
 def test_a_request_that_is_sent_back_needs_no_letter_and_one_that_dies_again_has_another(worker: Worker) -> None:
     worker.enqueue(*pages(1))
     worker.settle(settle(worker.lease()[0], "dead", "corrupt request"))
@@ -99,6 +112,25 @@ def test_of_two_who_send_a_request_back_one_is_told_that_it_came_second(worker: 
     assert worker.crawl.leave("queue", (page(1).id, 2, "")) == ["done"]
 
 
+def test_a_death_whose_letter_is_written_first_is_told_as_alive_until_it_is_settled(
+    shard: Shard, worker: Worker
+) -> None:
+    worker.enqueue(*pages(1, 2))
+    first, second = worker.lease()
+    deaths = (page(1).id, 1, "one"), (page(2).id, 1, "two")
+    for action in ("queue", "take", "delivered"):
+        assert worker.crawl.leave(action, *deaths) == ["alive", "alive"]
+    worker.settle(settle(first, "dead", "http 404", letters=1), settle(second))
+    assert worker.crawl.leave("queue", *deaths) == ["done", "back"], "it came to another end"
+    assert worker.crawl.leave("queue", deaths[0], (page(1).id, 2, "one")) == ["back", "alive"]
+    shard.advance(1000 * shard.limits.seconds_kept * 3)
+    assert worker.crawl.leave("queue", deaths[1]) == ["alive"], "nobody knows its end any more"
+    worker.settle(settle(worker.lease()[0]))
+    worker.crawl.set(state="complete")
+    assert worker.crawl.leave("queue", deaths[1]) == ["back"]
+    shard.check()
+
+
 def test_of_a_crawl_that_is_gone_nothing_can_be_sent_back(shard: Shard) -> None:
     assert Crawl(shard, "gone", shard.keys.crawl(0, "gone")).leave("queue", (page(1).id, 1, "")) == ["gone"]
 
@@ -111,6 +143,23 @@ def test_while_its_items_are_replayed_nobody_sends_a_request_back(shard: Shard, 
     assert worker.crawl.leave("queue", dead) == ["taken"]
     assert worker.crawl.leave("take", dead, milliseconds=1000) == ["done"], "the replay that goes on"
     assert worker.crawl.leave("free", dead) == ["done"]
+    assert worker.crawl.leave("queue", dead) == ["done"]
+
+
+def test_a_replay_lets_go_of_what_is_its_own_only(shard: Shard, worker: Worker) -> None:
+    worker.enqueue(*pages(1))
+    worker.settle(settle(worker.lease()[0], "dead", "item", letters=2))
+    dead, other = (page(1).id, 1, "letter"), (page(1).id, 1, "other")
+    assert worker.crawl.leave("take", dead, milliseconds=1000, replay="first") == ["done"]
+    assert worker.crawl.leave("take", dead, milliseconds=1000, replay="second") == ["done"]
+    assert worker.crawl.leave("keep", dead, milliseconds=1000, replay="first") == ["taken"]
+    assert worker.crawl.leave("free", dead, replay="first") == ["taken"]
+    assert worker.crawl.leave("delivered", other, replay="first") == ["done"]
+    assert worker.crawl.leave("queue", dead) == ["taken"]
+    assert worker.crawl.leave("keep", dead, milliseconds=5000, replay="second") == ["done"]
+    shard.advance(4999)
+    assert worker.crawl.leave("queue", dead) == ["taken"]
+    assert worker.crawl.leave("free", dead, replay="second") == ["done"]
     assert worker.crawl.leave("queue", dead) == ["done"]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fleet import FrontierSeine, links
+from tests.polling import until
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
 
@@ -164,8 +165,7 @@ def test_a_request_that_was_cut_short_is_there_for_the_next_worker(
     server = web({"/": links(path), path: Page("x")})
     process = fleet.start("crawl", "path_spider", "-a", f"url={server.url}/", *fleet.options(RETRY_TIMES=0))
     if path == "/item-undelivered":
-        while len(server.visits_of(path)) < 2:  # it goes back, and comes again
-            assert process.poll() is None
+        until(lambda: len(server.visits_of(path)) >= 2, "it does not go back, and come again")
         process.terminate()
     out, err = process.communicate(timeout=30)
     ended = fleet.ended(Finished(process.returncode, out, err), server)

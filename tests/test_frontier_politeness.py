@@ -11,7 +11,7 @@ from tests.servers.certificates import Authority
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
 
-DELAY = 0.25
+DELAY = 0.5
 CLOSEST = 0.8 * DELAY
 """At the server: nine tenths of the delay at the worker, less what a request may be on its way."""
 

@@ -21,7 +21,7 @@ from crawlers.frontier.scripts import SOURCES
 from tests.fleet import FrontierSeine, links
 from tests.frontier_crawl import Crawl, Site, away, servers
 from tests.polling import eventually, until
-from tests.servers.redis import HOST, free_port
+from tests.servers.ports import HOST, free_port
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_sentinel import SentinelFleet
 from tests.servers.redis_tls import TlsRedisServer
@@ -99,10 +99,13 @@ def test_a_crawl_over_tls_by_a_user_of_its_namespace_alone(
         offline.folder, {**offline.env, "REDIS_URL": url, "FRONTIER_NAMESPACE": namespace}, tls.client()
     )
     server = web({"/": links(*(f"/n{i}" for i in range(30))), **{f"/n{i}": Page("x") for i in range(30)}})
+    server.pages["/pushed"] = Page("x")
+    with tls.client() as admin:
+        admin.lpush("path_spider:start_urls", f"{server.url}/pushed")
 
     ended = fleet.crawl_from(server, "/", LOG_LEVEL="DEBUG")
 
-    assert ended.of("expanded", "empty") == {"expanded": 1, "empty": 30}
+    assert ended.of("expanded", "empty") == {"expanded": 1, "empty": 31}
     assert ended.finished.code == 0
     assert PASSWORD not in ended.finished.err + ended.finished.out
     with tls.client() as admin:
@@ -150,6 +153,21 @@ def test_a_right_that_is_missing_is_told_before_anything_depends_on_it(
     assert "cannot be used: " in finished.err.strip().splitlines()[-1]
     assert server.visits == []
     assert fleet.redis.keys(f"{namespace}:*:queue:*") == []
+
+
+def test_who_may_count_pushed_urls_and_not_claim_them_is_refused_at_the_start(
+    tls: TlsRedisServer, offline: Seine, namespace: str
+) -> None:
+    """A worker that found out later would ask for ever."""
+    make_user(tls, namespace)
+    keys = (f"~{namespace}:*", "~path_spider:*", "~{path_spider:start_urls}:*")
+    with tls.client() as client:
+        client.execute_command("ACL", "SETUSER", "seine", "resetkeys", *keys)
+    env = {**offline.env, "REDIS_URL": tls.url_of("seine", PASSWORD), "FRONTIER_NAMESPACE": namespace}
+    fleet = FrontierSeine(offline.folder, env, tls.client())
+    finished = fleet.run("crawl", "path_spider", "-a", "url=http://127.0.0.1:1/", *fleet.options())
+    assert finished.code == 1
+    assert "cannot be used: " in finished.err.strip().splitlines()[-1]
 
 
 def test_why_a_redis_cannot_be_used_is_told(tls: TlsRedisServer) -> None:

@@ -458,7 +458,7 @@ def test_an_outcome_is_counted_and_remembered_for_a_while(
     worker.enqueue(*pages(1, 2))
     first, second = worker.lease()
     worker.settle(settle(first, outcome, "why"), settle(second, outcome, "why"))
-    reasons = {"filtered:why": 2} if outcome == "filtered" else {}
+    reasons = {f"{outcome}:why": 2} if outcome in ("delivered", "filtered") else {}
     assert worker.crawl.counts == {"discovered": 2, outcome: 2, **reasons}
     assert worker.crawl.outcome(first.id) == f"{letter}{START // 1000}|1|why"
     for name in shard.client.scan_iter(f"{worker.crawl.root}:done:*", 1000):

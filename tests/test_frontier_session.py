@@ -76,6 +76,7 @@ def test_an_error_that_says_nothing_about_a_batch_costs_nothing_of_it(
 
         async def story(crawl: Crawl, worker: Worker) -> None:
             worker.latency = 0.01
+            worker.go()
             await eventually(lambda: len(worker.fetched) > 50, "no crawl")
             mend = happens(client)
             assert crawl.fetched.total() < 400
@@ -87,7 +88,7 @@ def test_an_error_that_says_nothing_about_a_batch_costs_nothing_of_it(
             assert (await crawl.complete()).counts["delivered"] == 400
 
         url = each_redis.url.replace("//", f"//seine:{PASSWORD}@")
-        run(Crawl(servers(REDIS_URL=url), Site(400)), story)
+        run(Crawl(servers(REDIS_URL=url), Site(400)), story, held=True)
 
 
 def test_a_full_redis_takes_what_is_settled_and_nothing_new(each_redis: RedisServer) -> None:
@@ -203,13 +204,14 @@ def test_a_restart_makes_no_second_request_of_one_that_is_not_to_be_filtered(red
 
 def test_a_redis_that_died_and_forgot_nothing_costs_no_page_a_second_fetch(redis: RedisServer) -> None:
     async def story(crawl: Crawl, worker: Worker) -> None:
+        worker.go()
         await eventually(lambda: len(worker.fetched) > 50, "no crawl")
         redis.kill()
         redis.start()
         assert (await crawl.complete()).counts["delivered"] == 600
         assert crawl.fetched.total() == 600
 
-    run(Crawl(servers(REDIS_URL=redis.url), Site(600)), story)
+    run(Crawl(servers(REDIS_URL=redis.url), Site(600)), story, held=True)
 
 
 # --- Words that are late, or lost
@@ -221,6 +223,7 @@ def test_what_a_lost_connection_still_delivers_leases_nothing(redis: RedisServer
 
         async def story(crawl: Crawl, worker: Worker) -> None:
             worker.latency = 0.1
+            worker.go()
             await eventually(lambda: len(worker.fetched) > 100, "no crawl")
             network.stall(new=False)
             await eventually(lambda: away(), "nobody noticed")
@@ -230,7 +233,7 @@ def test_what_a_lost_connection_still_delivers_leases_nothing(redis: RedisServer
             assert totals.counts["delivered"] == 400
             assert totals.term("lost") == totals.term("stale") == 0
 
-        run(Crawl(servers(REDIS_URL=network.url, REDIS_TIMEOUT=0.5), Site(400)), story)
+        run(Crawl(servers(REDIS_URL=network.url, REDIS_TIMEOUT=0.5), Site(400)), story, held=True)
 
 
 def test_counts_are_counted_once_whether_they_or_their_answer_was_lost(redis: RedisServer) -> None:
@@ -272,6 +275,7 @@ def test_leases_that_came_while_replicas_lagged_are_not_forgotten(redis: RedisSe
 def test_a_paused_crawl_rests_and_goes_on(redis: RedisServer) -> None:
     async def story(crawl: Crawl, worker: Worker) -> None:
         worker.latency = 0.05
+        worker.go()
         await eventually(lambda: len(worker.fetched) > 50, "no crawl")
         await crawl.set_state("paused")
         await eventually(lambda: not worker.frontier.held, "the worker does not rest")
@@ -280,4 +284,4 @@ def test_a_paused_crawl_rests_and_goes_on(redis: RedisServer) -> None:
         await crawl.set_state("running")
         assert (await crawl.complete()).counts["delivered"] == 600
 
-    run(Crawl(servers(REDIS_URL=redis.url), Site(600)), story)
+    run(Crawl(servers(REDIS_URL=redis.url), Site(600)), story, held=True)

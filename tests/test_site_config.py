@@ -65,6 +65,13 @@ _MISTAKES = {
     "a delay below 0": (_START + "[limits]\ndelay = -1\n", 4, ["delay = -1", "at least 0"]),
     "a delay that is no number": (_START + "[limits]\ndelay = nan\n", 4, ["delay = nan", "at least 0"]),
     "no requests at once": (_START + "[limits]\nconcurrency = 0\n", 4, ["concurrency = 0", "at least 1"]),
+    "no interval at all": (_START + "[changes]\nmax_interval = 60\n", 4, ["expected min_interval from 1"]),
+    "intervals that cross": (
+        _START + "[changes]\nmin_interval = 90\nmax_interval = 60\n",
+        5,
+        ["max_interval = 60", "expected min_interval from 1 to it, got 90"],
+    ),
+    "an interval below 0": (_START + "[changes]\nmax_interval = -1\n", 4, ["max_interval = -1", "at least 0"]),
     "an unknown currency": (_START + 'currency = "DOLLAR"\n', 3, ["'DOLLAR'", "expected an ISO 4217 code"]),
     "a locale that is none": (_START + 'locale = "en_US!"\n', 3, ["'en_US!'", "expected a BCP 47 tag"]),
 }

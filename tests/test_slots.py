@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgpack
 import pytest
+from redis.exceptions import ResponseError
 
+from crawlers.changes import notes
+from pipelines.exactly_once.slots import Slots
+from tests.frontier_crawl import servers
 from tests.frontier_shard import LIVES, MOST_LOSSES, Leased, Shard, Worker, page, pages, settle
 from tests.servers.redis import RedisServer
+from tests.test_frontier_settling import scene
 
 NUMBERS = range(3)
 SLOTS = "0 1 2"
 KEPT = 60
+TOPIC, SITE = "products:xyz", "shop"
 
 
 class Claimant:
@@ -42,9 +50,16 @@ class Claimant:
     def look(self) -> list[Any]:
         return self._run("slot_look", self.slot, self.claim, LIVES)
 
-    def prepare(self, token: str, *leases: Leased, outcome: str = "delivered", reason: str = "") -> tuple[Any, ...]:
-        """(what, ids prepared, ids repeated)"""
-        requests = [(lease.id, lease.token, outcome, reason) for lease in leases]
+    def prepare(
+        self,
+        token: str,
+        *leases: Leased,
+        outcome: str = "delivered",
+        reason: str = "",
+        told: dict[bytes, list[Any]] | None = None,
+    ) -> tuple[Any, ...]:
+        """(what, ids prepared, ids repeated); `told` are the notes of leases by id."""
+        requests = [(lease.id, lease.token, outcome, reason, 0, (told or {}).get(lease.id, [])) for lease in leases]
         packed = msgpack.packb(requests, use_bin_type=False)
         reply = self._run("slot_prepare", self.slot, self.claim, LIVES, SLOTS, self.worker.name, token, packed)
         what, ids, repeated = msgpack.unpackb(reply, raw=True)
@@ -56,16 +71,17 @@ class Claimant:
     def resolve(
         self,
         *entries: tuple[str, list[Leased]],
+        end_of: tuple[str, str, int] = ("delivered", "", 0),
         new: str = "",
         end: int = 7,
         run_id: str = "",
         last: bool = True,
         token: str = "",
     ) -> Any:
-        """(what, ids kept); an entry of the ledger is a token and the leases that it delivered."""
+        """(what, ids kept); an entry of the ledger is a token and leases with the same end."""
         root = self.worker.crawl.root
         packed = msgpack.packb(
-            [(token, root, [(lease.id, "delivered", "") for lease in leases]) for token, leases in entries],
+            [(token, root, [(lease.id, *end_of) for lease in leases]) for token, leases in entries],
             use_bin_type=False,
         )
         here = run_id or self.run_id
@@ -313,6 +329,38 @@ def test_a_batch_whose_settlement_was_not_answered_is_known_to_be_settled(claima
     assert claimant.resolve(token="b") == ("none", set())
 
 
+def test_a_request_that_is_fetched_again_ends_as_the_ledger_says(claimant: Claimant, worker: Worker) -> None:
+    one, two, three = leased(worker, 1, 2, 3)
+    claimant.prepare("a", three)
+    claimant.resolve(("x", [one]), ("y", [three]), end_of=("dead", "item", 2), new="b", token="a")
+    claimant.resolve(("z", [two]))
+    assert claimant.prepare("c", one, two) == ("ok", set(), ids(one, two))
+    worker.settle(settle(one), settle(two, "dead", "item", letters=1))
+    assert worker.crawl.counts == {"discovered": 3, "dead": 2, "dead:item": 2, "delivered": 1}
+    rows = worker.shard.client.hgetall(f"{worker.crawl.root}:dead")
+    assert {msgpack.unpackb(row, raw=True)[6] for row in rows.values()} == {2}, "Kafka has their letters"
+
+
+def test_a_request_whose_page_cannot_be_read_again_is_dead_and_its_letter_is_written(
+    claimant: Claimant, worker: Worker
+) -> None:
+    worker.crawl.letters("expect")
+    [one] = leased(worker, 1)
+    claimant.resolve(("x", [one]))
+    claimant.prepare("a", one, outcome="dead", reason="http 404")
+    worker.settle(settle(one, "dead", "http 404", letters=1))
+    assert worker.crawl.counts == {"discovered": 1, "dead": 1, "dead:http 404": 1}
+    assert [row[0] for row in worker.crawl.letters("claim", 10, 1000)] == [one.id]
+
+
+def test_what_a_second_fetch_shows_of_a_product_is_not_remembered(claimant: Claimant, worker: Worker) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one, told={one.id: [seen("sku")]})
+    assert claimant.resolve(("x", [one]), new="b", token="a") == ("released", set())
+    assert worker.crawl.counts == {"discovered": 1, "delivered": 1}
+    assert not [name for name in worker.shard.dump() if "products:" in name]
+
+
 def test_a_request_that_is_settled_may_be_delivered_again_when_it_is_requeued(
     claimant: Claimant, worker: Worker
 ) -> None:
@@ -331,3 +379,78 @@ def test_what_is_prepared_can_be_settled_by_its_slot_alone(claimant: Claimant, w
     assert worker.settle(settle(one)) == (1, [])
     assert claimant.settle("a") == "ok"
     assert worker.crawl.counts == {"discovered": 1, "delivered": 1, "stale": 1}
+
+
+def seen(identity: str) -> notes.Note:
+    return notes.seen(TOPIC, SITE, identity, 7, bytes(30), 0)
+
+
+def recall(shard: Shard, *identities: str) -> list[bool]:
+    """Whether each of them is remembered."""
+    asked = [(TOPIC, SITE, notes.product_key(identity)) for identity in identities]
+    found = shard.run("recall", shard.root, msgpack.packb(asked, use_bin_type=False))
+    return [value is not None for [value] in found]
+
+
+def test_notes_are_written_when_their_transaction_is_settled(shard: Shard, claimant: Claimant, worker: Worker) -> None:
+    one, two = leased(worker, 1, 2)
+    told = {one.id: [seen("one")], two.id: [seen("two"), notes.vouched(TOPIC, SITE, b"three")]}
+    claimant.prepare("a", one, two, outcome="dead", reason="item", told=told)
+    assert recall(shard, "one", "two") == [False, False]
+    assert claimant.settle("a") == "ok"
+    assert recall(shard, "one", "two", "three") == [True, True, False]
+
+
+def test_notes_are_written_by_whoever_finds_their_transaction_in_the_ledger(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    [one] = leased(worker, 1)
+    claimant.prepare("a", one, told={one.id: [seen("one")]})
+    shard.client.hset(f"{shard.root}:slot:{claimant.slot}", "until", 0)
+    other = Claimant(shard.worker(), synced=False)
+    assert other.take(only_left=True) == claimant.slot
+    assert other.resolve(("a", [one])) == ("settled", set())
+    assert recall(shard, "one") == [True]
+
+
+def test_notes_of_a_transaction_that_was_not_committed_wait_for_the_next(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    claimant.prepare("a", one, two, told={one.id: [seen("one")], two.id: [seen("two")]})
+    assert claimant.resolve(new="b", token="a") == ("kept", ids(one, two))
+    assert recall(shard, "one") == [False]
+    claimant.prepare("b", one, told={one.id: [seen("one")]})
+    claimant.settle("b")
+    assert recall(shard, "one", "two") == [True, False]
+    claimant.prepare("c", two, told={two.id: [seen("two")]})
+    assert claimant.resolve() == ("released", set())
+    assert recall(shard, "two") == [False]
+
+
+def test_notes_that_are_none_are_refused_before_a_batch_is_prepared(
+    shard: Shard, claimant: Claimant, worker: Worker
+) -> None:
+    one, two = leased(worker, 1, 2)
+    before = shard.dump()
+    with pytest.raises(ResponseError, match="POISON 2"):
+        claimant.prepare("a", one, two, told={one.id: [seen("one")], two.id: [seen("x" * 15_301)]})
+    assert shard.dump() == before
+
+
+def test_a_batch_is_prepared_without_the_notes_that_redis_refuses(redis_server: RedisServer) -> None:
+    async def story() -> None:
+        async with scene(redis_server) as now:
+            now.frontier.options = replace(now.frontier.options, slots=1)
+            slots = Slots(servers(REDIS_URL=redis_server.url), now.frontier, 0)
+            assert await slots.claim("me") == 0
+            held = await slots.look(0, "me")
+            assert held is not None
+            await slots.resolve(0, "me", held, ([], 0, True), "", "")
+            told = [[seen("x" * 15_301)], [seen("y" * 15_301), seen("y")]]
+            requests = [(now.lease.id, now.lease.token, "delivered", "", 0, one) for one in told]
+            answer = await slots.prepare(0, "me", "a", requests)
+            assert (answer.what, answer.ids) == ("ok", {now.lease.id})
+            await slots.close()
+
+    asyncio.run(story())

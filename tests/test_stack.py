@@ -25,7 +25,7 @@ from jgo.maven import MavenContext
 from deploy.local import Ports, Stack, StackConfig, StackError
 from deploy.local.artifacts import LockedArtifact, fetch
 from deploy.local.errors import DownloadError, PortTaken, StartFailed
-from tests.support import free_ports
+from tests.servers.ports import stack_ports
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All four services, up, in a folder and on ports of their own."""
-    stack = Stack(StackConfig(tmp_path_factory.mktemp("stack"), ports=free_ports()))
+    stack = Stack(StackConfig(tmp_path_factory.mktemp("stack"), ports=stack_ports()))
     try:
         stack.up()
         yield stack
@@ -44,7 +44,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Stack]:
     """A stack of which a test starts Redis only, and may break it."""
-    stack = Stack(StackConfig(tmp_path / "stack", ports=free_ports()))
+    stack = Stack(StackConfig(tmp_path / "stack", ports=stack_ports()))
     try:
         yield stack
     finally:

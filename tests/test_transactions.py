@@ -95,7 +95,7 @@ def place(kafka_env: dict[str, str]) -> Iterator[Place]:
 
 
 def entry(token: str) -> Entry:
-    return Entry(token, "seine:{0}:spider:crawl", [("00ff00ff00ff00ff", "delivered", "")])
+    return Entry(token, "seine:{0}:spider:crawl", [("00ff00ff00ff00ff", "delivered", "", 0)])
 
 
 def test_records_and_the_ledgers_entry_are_committed_together(place: Place) -> None:

@@ -23,6 +23,7 @@ from tests.support import Seine, consume
         ({"name": 7}, "name: expected text of 1 to 2000 characters, got 7"),
         ({"name": "\ud800"}, "name: expected text of 1 to 2000 characters, got '\\ud800'"),
         ({"identity": ""}, "identity: expected text of 1 to 8192 characters, got ''"),
+        ({"identity": "中" * 5101}, "identity: expected at most 15300 bytes of UTF-8, got '中"),
         ({"url": "/p/1"}, "url: expected an absolute http or https URL, got '/p/1'"),
         ({"price": 19.9}, "price: expected a decimal of at least 0 and below 10^14, got 19.9"),
         ({"price": Decimal("-1")}, "price: expected a decimal of at least 0 and below 10^14, got Decimal('-1')"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -26,10 +27,10 @@ class Watch:
 
 
 class LoopWatch:
-    """Tells how long the event loop stood still at most, and every change of the gauges that alerts are made of.
+    """Tells how long the event loop stood still at most, the most memory, and every change of the gauges of alerts.
 
-    Only time in which the loop's thread neither ran nor waited for a CPU counts, as the kernel accounts it: that is a
-    blocking call, however busy the machine is.
+    Only time in which no thread of the worker ran or waited for a CPU counts, as the kernel accounts it: that is a
+    blocking call, however busy the machine is. (The loop also stands still while another thread has Python's lock.)
     """
 
     def __init__(self) -> None:
@@ -48,23 +49,36 @@ class LoopWatch:
 
     def _stopped(self) -> None:
         self._task.cancel()
-        log.info("watched", blocked=round(self._blocked, 3), leases_lost=max(_values(metrics.LEASES_LOST)))
+        lost = max(_values(metrics.LEASES_LOST))
+        log.info("watched", blocked=round(self._blocked, 3), leases_lost=lost, peak_mb=_peak())
 
     async def _watch(self) -> None:
         while True:
             busy, due = _busy(), monotonic() + _EVERY
             await asyncio.sleep(_EVERY)
-            self._blocked = max(self._blocked, monotonic() - due - (_busy() - busy))
+            late = monotonic() - due
+            ran = sum(seconds - busy.get(thread, 0.0) for thread, seconds in _busy().items())
+            self._blocked = max(self._blocked, late - ran)
             gauges = {"kafka_away": max(_values(metrics.KAFKA_AWAY)), "sink_full": max(_values(metrics.SINK_FULL))}
             if gauges != self._gauges:
                 self._gauges = gauges
                 log.info("gauges", **gauges)
 
 
-def _busy() -> float:
-    """Seconds that this thread has run or waited for a CPU."""
-    ran, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
-    return (int(ran) + int(waited)) / 1e9
+def _busy() -> dict[str, float]:
+    """Seconds that each thread has run or waited for a CPU."""
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            ran, waited, _ = (thread / "schedstat").read_text().split()
+            found[thread.name] = (int(ran) + int(waited)) / 1e9
+    return found
+
+
+def _peak() -> float:
+    """MiB that this program had at most. What getrusage tells begins with its parent's."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
 
 
 def _values(metric: Any) -> list[float]:

@@ -106,5 +106,6 @@ def site_toml(site: Site) -> str:
     domain = site.url.removeprefix("http://")
     return (
         f'name = "bench"\ndomains = ["{domain}"]\nseeds = ["{site.url}/p/0"]\nidentity = "sku"\nlocale = "{LOCALE}"\n'
+        'private_networks = ["127.0.0.0/8"]\n'
         "[limits]\ndelay = 0.0\nconcurrency = 64\n"
     )

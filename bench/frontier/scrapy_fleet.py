@@ -25,6 +25,7 @@ class ScrapyFleet:
         self._server = server
         self._env = {
             **os.environ,
+            "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
             **dict.fromkeys(_ENDPOINTS, ""),
             "PYTHONPATH": str(ROOT),
             "REDIS_URL": server.url,

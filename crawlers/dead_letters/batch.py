@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from crawlers.dead_letters.items import DEAD_AGAIN, DELIVERED, DROPPED, Replayed
-from crawlers.dead_letters.requests import ELSEWHERE, NOT_DEAD, SENT_BACK
-from crawlers.exceptions import RejectedRecord, UserError
-from crawlers.frontier.reviving import BACK, DONE, LATER
+from crawlers.dead_letters.requests import ELSEWHERE, NOT_DEAD, SENT_BACK, STILL_OPEN
+from crawlers.exceptions import RejectedRecord, StartupError, UserError
+from crawlers.frontier.reviving import ALIVE, BACK, DONE, LATER, TAKEN
 from pipelines.dead_letter import ITEM, REQUEST
 from pipelines.producer import Record
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Valued = tuple["Letter", bytes | None]
 """A letter and its bytes."""
+_LEFT = {BACK: NOT_DEAD, LATER: NOT_DEAD, ALIVE: STILL_OPEN, TAKEN: STILL_OPEN}
+"""What the frontier says of items that are not to be replayed: somebody else has their page."""
 _DONE_WITH = {SENT_BACK, ELSEWHERE, NOT_DEAD, DELIVERED, DEAD_AGAIN, DROPPED}
 """Results that a receipt tells; with others, another replay may do better."""
 
@@ -39,6 +41,8 @@ class Batch:
         """By the letter's id."""
         self._taken: list[Letter] = []
         """Those whose requests nobody else sends back meanwhile."""
+        self._is_begun = False
+        """Whether anything of it is committed."""
 
     async def replay(
         self, frontiers: Frontiers, back: RequestReplay, items: ItemReplays, transactions: Transactions
@@ -48,24 +52,44 @@ class Batch:
         self._results = {id_: Replayed(result, []) for id_, result in told.items()}
         try:
             await self._through(frontiers, items)
-            await self._commit([*self._requests, *self._items], items, transactions)
+            await self._keep(frontiers)
         except BaseException:
             await frontiers.tell("free", self._taken)
+            raise
+        try:
+            await self._commit([*self._requests, *self._items], items, transactions)
+        except (RejectedRecord, StartupError):
+            if not self._is_begun:  # else the next replay reads what was committed
+                await frontiers.tell("free", self._taken)
             raise
         delivered = [letter for letter, _ in self._items if self._results[letter.id].result == DELIVERED]
         await frontiers.tell("delivered", delivered)
         await frontiers.tell("free", [letter for letter in self._taken if letter not in delivered])
         return Counter(replayed.result for replayed in self._results.values())
 
+    @property
+    def crawls(self) -> set[tuple[str, str]]:
+        """(spider, crawl) of the requests that went back."""
+        sent = (letter for letter, _ in self._requests if self._results[letter.id].result == SENT_BACK)
+        return {(letter.spider, letter.crawl) for letter in sent}
+
     async def _through(self, frontiers: Frontiers, items: ItemReplays) -> None:
         """Items whose page was sent back are left to it."""
         told = await frontiers.tell("take", [letter for letter, _ in self._items])
         self._taken = [letter for letter, _ in self._items if told[letter.id] == DONE]
         for letter, value in self._items:
-            if told[letter.id] in (BACK, LATER):
-                self._results[letter.id] = Replayed(NOT_DEAD, [])
+            if told[letter.id] in _LEFT:
+                self._results[letter.id] = Replayed(_LEFT[told[letter.id]], [])
             else:
                 self._results[letter.id] = await self._one_through(items, letter, value)
+
+    async def _keep(self, frontiers: Frontiers) -> None:
+        """Items that took too long may be somebody else's by now."""
+        told = await frontiers.tell("keep", self._taken)
+        for letter in self._taken:
+            if told[letter.id] in _LEFT:
+                self._results[letter.id] = Replayed(_LEFT[told[letter.id]], [])
+        self._taken = [letter for letter in self._taken if told[letter.id] == DONE]
 
     async def _one_through(self, items: ItemReplays, letter: Letter, value: bytes | None) -> Replayed:
         try:
@@ -89,6 +113,8 @@ class Batch:
                 raise
             self._results[letter.id] = await (await items.of(letter.spider)).refused(letter, value, error)
             await self._commit(letters, items, transactions)
+        else:
+            self._is_begun |= bool(records)
 
     def _records(self, letter: Letter) -> list[Record]:
         result, records = self._results[letter.id]

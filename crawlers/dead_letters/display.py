@@ -52,6 +52,7 @@ def letter(one: Letter, result: str, value: bytes | None) -> RenderableType:
         ("written", f"{display.clock(one.time)}, partition {one.partition}, offset {one.offset}"),
         ("replayed", result or "no"),
         ("value", f"{one.size:,} bytes, {one.content_type}"),
+        ("", f"claimed: scrapy claims get {one.claim.rpartition('/')[2]}" if one.claim else ""),
     ]
     told = display.report([(name, printable(text)) for name, text in lines if text])
     body = value.decode("utf-8", "backslashreplace") if value is not None else "the topic has deleted it"

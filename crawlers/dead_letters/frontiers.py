@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ class Frontiers:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._fleets: dict[str, Fleet] = {}
+        self._replay = secrets.token_hex(8)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,7 +62,7 @@ class Frontiers:
         for letter in letters:
             shards[fleet.keys.shard_of(letter.budget)].append(letter)
         told: dict[str, str] = {}
-        async with Reviving(fleet, crawl) as reviving:
+        async with Reviving(fleet, crawl, self._replay) as reviving:
             for number, found in shards.items():
                 dead = [Dead(bytes.fromhex(letter.request_id), letter.death, letter.id) for letter in found]
                 words = await getattr(reviving, action)(number, dead)

@@ -13,6 +13,7 @@ from scrapy import Request
 from scrapy.exceptions import DropItem
 from scrapy.utils.misc import build_from_crawler, load_object
 
+from crawlers.changes.replays import ReplayedProducts
 from crawlers.domains import is_web_url
 from crawlers.frontier.idle_crawler import idle_crawler, with_spider
 from crawlers.items import Product
@@ -31,7 +32,7 @@ DELIVERED, DEAD_AGAIN, DROPPED, NO_ITEM = (
     "delivered",
     "dead again",
     "dropped",
-    "cannot be replayed: not in the letter as it was",
+    "cannot be replayed: not in the letter as it was, or claimed and CLAIM_CHECK_URL is not set",
 )
 """What becomes of an item."""
 _RESULTS = {"acknowledged": DELIVERED, "dead": DEAD_AGAIN, "dropped": DROPPED}
@@ -59,6 +60,7 @@ class ItemReplay:
         crawler.stats = load_object(crawler.settings["STATS_CLASS"])(crawler)
         self._chain = build_from_crawler(load_object(crawler.settings["ITEM_PROCESSOR"]), crawler)
         self._letters = DeadLetters.of(crawler)
+        self._products = ReplayedProducts(crawler.settings)
 
     async def __aenter__(self) -> Self:
         await self._chain.open_spider_async()
@@ -66,16 +68,20 @@ class ItemReplay:
 
     async def __aexit__(self, *_: object) -> None:
         await self._chain.close_spider_async()
+        await self._products.close()
 
     async def through(self, letter: Letter, value: bytes | None) -> Replayed:
-        """What becomes of a letter's item now."""
+        """What becomes of a letter's item now. That a product is gone is the next crawl's to tell, if it still is."""
         try:
             item = item_of(value or b"")
         except ValueError:
             return Replayed(NO_ITEM, [])
+        if isinstance(item, Product) and item.change == "gone":
+            return Replayed(DROPPED, [])
         record = _record(letter)
         with _current(record), suppress(DropItem):  # the record knows its fate
             await self._chain.process_item_async(item)
+        await self._products.forget(record.records)
         [fate] = record.fates
         return Replayed(_RESULTS[fate], record.records)
 

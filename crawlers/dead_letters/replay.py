@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from crawlers.dead_letters.batch import Batch, Valued
 from crawlers.dead_letters.claimed import ClaimedValues
 from crawlers.dead_letters.frontiers import Frontiers
-from crawlers.dead_letters.index import Index
-from crawlers.dead_letters.items import DELIVERED, ItemReplays
+from crawlers.dead_letters.index import AT_ONCE, Index
+from crawlers.dead_letters.items import ItemReplays
 from crawlers.dead_letters.requests import RequestReplay
 from crawlers.dead_letters.transaction import Transactions
-from pipelines.dead_letter import ITEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from crawlers.dead_letters.selection import Selection
     from crawlers.dead_letters.topic import LetterTopic
 
-_AT_ONCE = 100
 _BYTES_AT_ONCE = 16_000_000
 AT_LIMIT = "sent back too often: DLQ_REPLAY_TIMES"
 
@@ -47,8 +45,10 @@ class Replay:
         self.done = 0
         self.total = 0
         self.tally: Counter[str] = Counter()
-        self.crawls: dict[str, tuple[int, int]] = {}
-        """Other crawls that took requests -> (new there, known there)."""
+        self.reopened: set[tuple[str, str]] = set()
+        """(spider, crawl) of requests that went back where they were."""
+        self.crawls: dict[tuple[str, str], tuple[int, int]] = {}
+        """Those of other crawls that took requests -> (new there, known there)."""
 
     async def rehearse(self) -> None:
         """What `run` would look at: by kind, and by what keeps it."""
@@ -68,11 +68,13 @@ class Replay:
             ItemReplays(self._settings) as items,
             ClaimedValues(self._settings) as claimed,
         ):
-            await self._tell_delivered(frontiers, list(index.receipts.values()))
+            await self._tell_delivered(frontiers, [receipt for *_, receipt in index.newest])
             batches = _batches(self._topic.values(due))
             while found := await asyncio.to_thread(next, batches, None):
                 batch = [(letter, await claimed.value_of(letter, value)) for letter, value in found]
-                self.tally += await Batch(self._topic.name, batch).replay(frontiers, back, items, transactions)
+                together = Batch(self._topic.name, batch)
+                self.tally += await together.replay(frontiers, back, items, transactions)
+                self.reopened |= together.crawls
                 self.done += len(batch)
             await back.listed()
             self.crawls = back.counts
@@ -84,16 +86,16 @@ class Replay:
         return Index.read(self._topic, self._selection, told)
 
     def _due(self, index: Index) -> list[Letter]:
-        due = [letter for letter in index.open if letter.replays < self._most]
-        if at_limit := len(index.open) - len(due):
+        found = index.open
+        due = [letter for letter in found if letter.replays < self._most]
+        if at_limit := len(found) - len(due):
             self.tally[AT_LIMIT] = at_limit
         return due[: self._limit]
 
     async def _tell_delivered(self, frontiers: Frontiers, receipts: list[Letter]) -> None:
         """A replay that was cut off may have left this unsaid; said twice it changes nothing."""
-        items = [receipt for receipt in receipts if receipt.kind == ITEM and receipt.result == DELIVERED]
-        for first in range(0, len(items), _AT_ONCE):
-            await frontiers.tell("delivered", items[first : first + _AT_ONCE])
+        for first in range(0, len(receipts), AT_ONCE):
+            await frontiers.tell("delivered", receipts[first : first + AT_ONCE])
 
 
 def _batches(letters: Iterator[Valued]) -> Iterator[list[Valued]]:
@@ -103,7 +105,7 @@ def _batches(letters: Iterator[Valued]) -> Iterator[list[Valued]]:
     for letter, value in letters:
         batch.append((letter, value))
         size += len(value or b"")
-        if len(batch) == _AT_ONCE or size >= _BYTES_AT_ONCE:
+        if len(batch) == AT_ONCE or size >= _BYTES_AT_ONCE:
             yield batch
             batch, size = [], 0
     if batch:

@@ -13,7 +13,7 @@ from crawlers.frontier.fingerprints import fingerprinting
 from crawlers.frontier.idle_crawler import idle_crawler, with_spider
 from crawlers.frontier.outside import WayIn
 from crawlers.frontier.request_json import from_json
-from crawlers.frontier.reviving import BACK, DONE, GONE, LATER, TAKEN
+from crawlers.frontier.reviving import ALIVE, BACK, DONE, GONE, LATER, TAKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
     from crawlers.dead_letters.letter import Letter
 
-SENT_BACK, ELSEWHERE, NOT_DEAD, NO_PAYLOAD, NO_REDIS = (
+SENT_BACK, ELSEWHERE, NOT_DEAD, STILL_OPEN, NO_PAYLOAD, NO_REDIS = (
     "sent back",
     "sent to another crawl",
     "sent back before",
-    "cannot be sent back: not in the letter as it was",
+    "left alone: the request is not settled yet",
+    "cannot be sent back: not in the letter as it was, or claimed and CLAIM_CHECK_URL is not set",
     "cannot be sent back: REDIS_URL is not set",
 )
 """What becomes of a request."""
 SOURCE = f"{LIST}dead letters"
 """Of a crawl that is opened for them."""
-_WORDS = {DONE: SENT_BACK, BACK: NOT_DEAD, LATER: NOT_DEAD, TAKEN: NOT_DEAD}
+_WORDS = {DONE: SENT_BACK, BACK: NOT_DEAD, ALIVE: STILL_OPEN, LATER: NOT_DEAD, TAKEN: NOT_DEAD}
 
 
 class RequestReplay:
@@ -52,10 +53,10 @@ class RequestReplay:
         await self._stack.aclose()
 
     @property
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """The crawls that took requests of others -> (new there, known there)."""
-        frontiers = (way.way_in.frontier for way in self._ways.values())
-        return {frontier.crawl: (frontier.added, frontier.duplicates) for frontier in frontiers}
+    def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(spider, crawl) of those that took requests of others -> (new there, known there)."""
+        frontiers = ((spider, way.way_in.frontier) for spider, way in self._ways.items())
+        return {(spider, one.crawl): (one.added, one.duplicates) for spider, one in frontiers}
 
     async def send_back(self, letters: Sequence[tuple[Letter, bytes | None]]) -> dict[str, str]:
         """What became of each, by the letter's id: what is sent back is in Redis when this returns."""

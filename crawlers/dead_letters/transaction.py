@@ -28,6 +28,10 @@ class Fenced(SeineError):
     """Another replay of the topic has begun."""
 
 
+class Doubtful(SeineError):
+    """Kafka has not said whether the transaction was committed: the next replay reads it."""
+
+
 class Transactions:
     """A transactional producer. Its calls block."""
 
@@ -50,7 +54,10 @@ class Transactions:
             raise self._told(error) from None
 
     def commit(self, records: Sequence[Record]) -> None:
-        """Produce them, all or none. RejectedRecord where Kafka refuses one for what it is; Fenced; StartupError."""
+        """Produce them, all or none.
+
+        RejectedRecord where Kafka refuses one for what it is, and StartupError: none. Fenced and Doubtful: unknown.
+        """
         failed: list[KafkaError] = []
         try:
             self._client.begin_transaction()
@@ -92,7 +99,7 @@ class Transactions:
                     raise
 
     def _aborted(self, error: Exception) -> SeineError:
-        """The transaction is undone, and this is why."""
+        """Why the transaction is undone, or may be."""
         reason = error.args[0] if isinstance(error, KafkaException) else None
         told = self._told(error)
         if isinstance(told, Fenced):
@@ -100,7 +107,8 @@ class Transactions:
         try:
             self._client.abort_transaction(_TIMEOUT)
         except KafkaException as failure:
-            return self._told(failure)
+            told = self._told(failure)
+            return told if isinstance(told, Fenced) else Doubtful(f"{told}. Run the command again")
         return RejectedRecord(str(told)) if reason is not None and reason.code() in THE_RECORDS_FAULT else told
 
     def _told(self, error: Exception) -> SeineError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from scrapy import Request
 from scrapy.exceptions import NotConfigured
-from scrapy.http import Response
 from twisted.python.failure import Failure
 
 from crawlers import metrics
@@ -20,6 +19,7 @@ from crawlers.exceptions import RejectedRecord
 from crawlers.lineage import worker_name
 from crawlers.outcomes import CURRENT
 from crawlers.page import Page
+from crawlers.refusals import answer_of
 from crawlers.shown_url import ShownUrls
 from crawlers.timings import timings_of
 from pipelines.delivery import Delivery
@@ -125,7 +125,7 @@ class AuditTrail:
             reason=_text(reason) or None,
             error_class=record.error or _error_class(result),
             status=_status(result, request),
-            bytes=len(result.body) if isinstance(result, Response) else None,
+            bytes=len(answer.body) if (answer := answer_of(result)) is not None else None,
             redirected_to=self._urls.shown(result.url, site or domain_of(result.url))
             if outcome == "redirected"
             else None,
@@ -152,8 +152,8 @@ def _text(value: str) -> str:
 
 def _status(result: Any, request: Request) -> int | None:
     """Of the answer; of one that led to another request, as RedirectMiddleware tells it there."""
-    if isinstance(result, Response):
-        return result.status
+    if (response := answer_of(result)) is not None:
+        return response.status
     if not isinstance(result, Request):
         return None
     before, now = (one.meta.get("redirect_reasons") or [] for one in (request, result))

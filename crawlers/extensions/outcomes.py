@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +17,7 @@ from crawlers import metrics
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.refusals import GivenUp, Refused, answer_of
 from crawlers.request_letters import RequestLetters
 from crawlers.sink_load import SinkLoad
 
@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.request")
 
-_REFUSALS = {
-    "Forbidden by robots.txt": "robots",
-    "Forbidden address": "address",
-    "Filtered offsite": "offsite",
-    "page limit": "page limit",
-}
+_REFUSALS = {"Filtered offsite": "offsite", "page limit": "page limit"}
 _TOO_LARGE = "too large"
 """The body exceeded DOWNLOAD_MAXSIZE, on the wire or decompressed."""
 
@@ -58,7 +53,6 @@ class RequestOutcomes:
         crawler.signals.connect(extension.request_scheduled, signal=signals.request_scheduled)
         crawler.signals.connect(extension.request_dropped, signal=signals.request_dropped)
         crawler.signals.connect(extension.spider_error, signal=signals.spider_error)
-        logging.getLogger("scrapy.downloadermiddlewares.robotstxt").addFilter(_without_traceback)
         return extension
 
     def spider_opened(self) -> None:
@@ -76,6 +70,8 @@ class RequestOutcomes:
             record = RequestRecord(request, handed_at=monotonic())
             if isinstance(result, Request):
                 record.successor = result
+            elif isinstance(result, Response):
+                record.status, record.headers = result.status, result.headers
             if self._frontier is not None:
                 record.lease = self._frontier.lease_of(request)
                 if reason := self._frontier.retries(result, request):
@@ -171,7 +167,13 @@ def _outcome(record: RequestRecord, result: Any, request: Request) -> tuple[str,
         return _failed(result)
     if result.status >= 400 and not record.fates:
         return "dead", f"http {result.status}"
+    if result.status == 304 and not record.fates and _is_conditional(request):
+        return "delivered", "not modified"
     return record.outcome()
+
+
+def _is_conditional(request: Request) -> bool:
+    return "If-None-Match" in request.headers or "If-Modified-Since" in request.headers
 
 
 def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple[str, str]:
@@ -185,6 +187,8 @@ def _moved(record: RequestRecord, successor: Request, request: Request) -> tuple
 
 
 def _failed(failure: Failure) -> tuple[str, str]:
+    if isinstance(failure.value, (Refused, GivenUp)):
+        return failure.value.outcome, failure.value.reason
     message = failure.getErrorMessage()
     if failure.check(DownloadCancelledError) or "exceeded DOWNLOAD_MAXSIZE" in message:
         return "dead", _TOO_LARGE
@@ -202,17 +206,11 @@ def _why(failure: Failure) -> str:
     return text or type(failure.value).__name__
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Scrapy logs a robots.txt that cannot be had with its traceback; the line says it all."""
-    record.exc_info = None
-    return True
-
-
 def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, Any]:
     event: dict[str, Any] = {"url": request.url, "items": record.fates.total(), "links": record.children + record.known}
-    if isinstance(result, Response):
-        event |= {"status": result.status, "bytes": len(result.body)}
-    elif isinstance(result, Failure):
+    if (response := answer_of(result)) is not None:
+        event |= {"status": response.status, "bytes": len(response.body)}
+    if isinstance(result, Failure):
         event["error"] = _why(result)
     if latency := request.meta.get("download_latency"):
         event["seconds"] = round(latency, 4)

@@ -13,10 +13,12 @@ from urllib.parse import urldefrag
 from crawlers.claims.references import still_referred
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
+from crawlers.forgetting import memory
 from crawlers.forgetting.claims import ON_ITS_WAY, delete
 from crawlers.forgetting.tombstones import tombstones, write
 from crawlers.forgetting.traces import Traces, keys_of_url, traces
 from crawlers.forgetting.trail import Trail
+from crawlers.frontier.wiring import uses_frontier
 from crawlers.masking.masking import Masking
 from crawlers.site_config import load_sites
 from pipelines.page_events import is_audited
@@ -50,6 +52,8 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
         print("nothing is forgotten")
         return _FOUND_NOTHING
     trail = Trail(settings, masking, sites) if is_audited(settings) else None
+    if uses_frontier(settings) and (entries := memory.forget(settings, found.partitions)):
+        print(f"memory     {_counted(entries, 'entry', 'entries')} of EMIT=changes in Redis")
     graves = tombstones(topic, found.partitions)
     write(settings, graves)
     print(f"forgotten  {_counted(len(graves), 'tombstone')} on {topic}")
@@ -109,8 +113,8 @@ def _is_agreed(found: Traces, opts: argparse.Namespace) -> bool:
     return input(f"forget {_counted(len(found.partitions), 'product')}? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, what: str, several: str = "") -> str:
+    return f"{number} {what if number == 1 else several or what + 's'}"
 
 
 def _printable(text: str) -> str:

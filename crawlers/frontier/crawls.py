@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -166,11 +167,11 @@ class Crawls:
             await self._everywhere(crawl, "running", depth_first=depth_first)
         return crawl, opened
 
-    async def delivery(self, crawl: str, wanted: str) -> str:
-        """How its records are delivered: as its first worker `wanted` it."""
+    async def kept(self, crawl: str, name: str, wanted: str) -> str:
+        """What all of its workers do, `delivery` or `emit`: as the first one `wanted` it."""
         key = f"{self.keys.registry}:crawl:{crawl}"
-        await self._registry.one("HSETNX", key, "delivery", wanted)
-        return (await self._registry.one("HGET", key, "delivery")).decode()  # type: ignore[no-any-return]
+        await self._registry.one("HSETNX", key, name, wanted)
+        return (await self._registry.one("HGET", key, name)).decode()  # type: ignore[no-any-return]
 
     async def definition(self, name: str) -> Definition | None:
         """What the crawl `name` is about, for a worker that joins it by its name alone; None where there is none.
@@ -222,6 +223,16 @@ class Crawls:
         """When a crawl of each site was last opened, in seconds since the epoch."""
         flat = await self._registry.one("HGETALL", f"{self.keys.registry}:sites")
         return {flat[i].decode(): int(flat[i + 1]) / 1000 for i in range(0, len(flat), 2)}
+
+    async def longest_gaps(self) -> dict[str, float]:
+        """The most seconds between two of the last crawls of each site, which were opened one after the other."""
+        flat = await self._registry.one("HGETALL", f"{self.keys.registry}:openings")
+        gaps = {}
+        for site, text in zip(flat[::2], flat[1::2], strict=True):
+            moments = [int(moment) / 1000 for moment in text.split()]
+            if len(moments) > 1:
+                gaps[site.decode()] = max(later - earlier for earlier, later in pairwise(moments))
+        return gaps
 
     async def totals(self, crawl: str) -> Totals:
         """The equation of `crawl`."""

@@ -97,7 +97,8 @@ def _fate(one: Trace, kept: int) -> str:
     if one.fate == "delayed":
         return f"delayed, tried again in {one.due_in or 0:,.1f} s"
     if one.fate == "forgotten":
-        return f"known, its outcome not kept: older than {duration(kept)}, over a page limit, cancelled, or imported"
+        reasons = "over a page limit, not due, cancelled, or imported"
+        return f"known, its outcome not kept: older than {duration(kept)}, {reasons}"
     reason = f": {one.reason}" if one.reason else ""
     return f"{one.fate}{reason}, {duration(one.ago or 0)} ago, attempt {one.attempts}"
 

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request
 from scrapy.core.downloader import Downloader, Slot
 from scrapy.utils.asyncio import call_later
-from scrapy.utils.defer import _schedule_coro
+from scrapy.utils.defer import _schedule_coro, deferred_from_coro
 from scrapy.utils.httpobj import urlparse_cached
+from twisted.internet.defer import inlineCallbacks
 
 from crawlers.domains import domain_of
-from crawlers.frontier.retrying import retry_after, verdict_of
+from crawlers.frontier.retrying import GOOD, retry_after, verdict_of
 from crawlers.frontier.sending import CONNECTING, DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
+from crawlers.refusals import RobotsUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+    from twisted.internet.defer import Deferred
 
 CLOSEST = 0.9
 """Of the delay: what a late start may be made good by. lua/common.lua has the same."""
@@ -95,6 +100,35 @@ class FleetDownloader(Downloader):
             self._start_slot_gc()
         return key, self.slots[key]
 
+    @inlineCallbacks
+    def fetch(self, request: Request, spider: Any = None) -> Generator[Deferred[Any], Any, Response | Request]:
+        self.active.add(request)
+        try:
+            result: Response | Request = yield deferred_from_coro(self._judged(request))
+            return result
+        finally:
+            self.active.remove(request)
+
+    async def _judged(self, request: Request) -> Response | Request:
+        """What looks good is told when the middlewares have seen it, too: a wall looks like a page."""
+        result: Response | Request | BaseException = ConnectionError("cancelled")
+        try:
+            result = response = await self.middleware.download_async(self._enqueue_request, request)
+        except Exception as error:
+            result = error
+            raise
+        finally:
+            self._tell(request, result)
+        if self._delays:
+            await self._turns.come()
+        return response
+
+    def _tell(self, request: Request, result: Response | Request | BaseException) -> None:
+        lease, is_unreachable = self._frontier.lease_of(request), isinstance(result, RobotsUnreachable)
+        if lease is not None and (lease.latency is not None or is_unreachable):
+            wait = 0.0 if is_unreachable else retry_after(result, self._longest_wait)
+            self._frontier.ended(lease, lease.latency or 0.0, verdict_of(result), wait)
+
     async def _enqueue_request(self, request: Request) -> Response:
         lease = self._frontier.lease_of(request)
         if lease is not None and lease.delay:
@@ -154,6 +188,7 @@ class FleetDownloader(Downloader):
             lease.started = True
         try:
             result = response = await super()._download(slot, request)
+            return response
         except Exception as error:
             result = error
             raise
@@ -163,11 +198,9 @@ class FleetDownloader(Downloader):
                 request.meta["download_latency"] -= departure.held
             if lease is not None:
                 lease.held = departure.held if departure is not None else 0.0
-                latency = request.meta.get("download_latency", monotonic() - started_at)
-                frontier.ended(lease, latency, verdict_of(result), retry_after(result, self._longest_wait))
-        if self._delays:
-            await self._turns.come()
-        return response
+                lease.latency = request.meta.get("download_latency", monotonic() - started_at)
+                if verdict_of(result) != GOOD:  # the next request must not start before that is known
+                    self._tell(request, result)
 
     def _sent(self, slot: FleetSlot, request: Request) -> None:
         if slot.unsent is not request:

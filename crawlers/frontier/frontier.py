@@ -12,7 +12,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from crawlers.frontier.leases import Child, Lease, NewRequest
 from crawlers.frontier.session import Session
 
 if TYPE_CHECKING:
+    from crawlers.changes.notes import Note
     from crawlers.frontier.connection import Connection, Servers
     from crawlers.frontier.keys import Keys
     from crawlers.frontier.options import FrontierOptions
@@ -227,18 +228,26 @@ class Frontier:
                 self.release(lease)
 
     def settle(
-        self, lease: Lease, outcome: str, reason: str = "", after: Awaitable[Any] | None = None, letters: int = 0
+        self,
+        lease: Lease,
+        outcome: str,
+        reason: str = "",
+        after: Awaitable[Any] | None = None,
+        letters: int = 0,
+        notes: Sequence[Note] = (),
     ) -> None:
         """The request's outcome. With `after`, once that is done; where it raises, the request goes back.
 
-        `letters`: how many dead letters Kafka has of one that is dead.
+        `letters`: how many dead letters Kafka has of one that is dead. `notes` on products are written with it, or not
+        at all.
         """
         if after is not None:
-            task = asyncio.ensure_future(self._settle_after(lease, outcome, reason, after, letters))
+            task = asyncio.ensure_future(self._settle_after(lease, outcome, reason, after, letters, notes))
             self._afters.add(task)
             task.add_done_callback(self._afters.discard)
         else:
-            self._end(lease, ("settle", lease, int(lease.started), outcome, reason, letters))
+            ending = ("settle", lease, int(lease.started), outcome, reason, letters)
+            self._end(lease, (*ending, notes) if notes else ending)
 
     def hand_over(self, lease: Lease, on_done: Callable[[], None]) -> None:
         """Its records are to be committed with its settlement: `on_done()` when Redis has all its children, or when the
@@ -278,14 +287,22 @@ class Frontier:
         session.operations.append(("delay", domain, round(seconds * 1000)))
         session.wake()
 
-    async def _settle_after(self, lease: Lease, outcome: str, reason: str, after: Awaitable[Any], letters: int) -> None:
+    async def _settle_after(
+        self,
+        lease: Lease,
+        outcome: str,
+        reason: str,
+        after: Awaitable[Any],
+        letters: int,
+        notes: Sequence[Note],
+    ) -> None:
         try:
             await after
         except Exception as error:
             log.warning("not confirmed", error=str(error))
             self.release(lease)
         else:
-            self.settle(lease, outcome, reason, letters=letters)
+            self.settle(lease, outcome, reason, letters=letters, notes=notes)
 
     def _end(self, lease: Lease, operation: tuple[Any, ...]) -> None:
         if lease.settled:

@@ -27,6 +27,8 @@ class NewRequest(NamedTuple):
     """The fingerprint of one that is not to be filtered."""
     revived: int = 0
     """Times that it was dead and was sent back, in a crawl that is gone."""
+    scope: str = ""
+    """Whose memory says whether its page is due; '' of one that is fetched in any case. See lua/products.lua."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,8 @@ class Lease:
     """Seconds for a connection; None where there was one already, or its handler does not tell."""
     held: float = 0.0
     """Seconds that it waited with its connection for its moment."""
+    latency: float | None = None
+    """Seconds until its answer; None where it has not been downloaded."""
     started: bool = False
     ended: bool = False
     lost: bool = False
@@ -66,6 +70,8 @@ class Lease:
     Frontier.hand_over."""
     unconfirmed: int = 0
     """Children whose write Redis has not confirmed."""
+    leads_on: bool = False
+    """A child was no duplicate; or may have been none when the request was worked on before."""
     children: list[Child] = field(default_factory=list)
     """Kept until the request is settled: a Redis that went back in time gets them again."""
 

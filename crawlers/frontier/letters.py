@@ -55,8 +55,7 @@ class LetterWriter:
         frontier, written = self._frontier, 0
         for number in range(frontier.keys.shards):
             if rows := await self._claim(frontier, number):
-                await self._write(frontier, number, rows)
-                written += len(rows)
+                written += await self._write(frontier, number, rows)
         return written
 
     async def _claim(self, frontier: Frontier, number: int) -> list[list[Any]]:
@@ -65,10 +64,26 @@ class LetterWriter:
         )
         return found
 
-    async def _write(self, frontier: Frontier, number: int, rows: list[list[Any]]) -> None:
-        failed = [FailedRequest.of_row(row, frontier.crawl, self._spider) for row in rows]
-        await asyncio.gather(*(self._letters.send_request(one) for one in failed))
-        deaths = [(one.id, one.death) for one in failed]
+    async def _write(self, frontier: Frontier, number: int, rows: list[list[Any]]) -> int:
+        """How many were written; the others can be claimed again after a while."""
+        told = await asyncio.gather(*(self._write_one(row, frontier.crawl) for row in rows))
+        written = [failed for failed in told if failed is not None]
+        if not written:
+            return 0
+        deaths = [(one.id, one.death) for one in written]
         await self._control.ask(lambda crawls: crawls.letters_written(frontier.crawl, number, deaths))
-        log.info("dead letters written", letters=len(deaths), reasons=sorted({one.reason for one in failed}))
+        log.info("dead letters written", letters=len(deaths), reasons=sorted({one.reason for one in written}))
         frontier.look_for_room()
+        return len(written)
+
+    async def _write_one(self, row: list[Any], crawl: str) -> FailedRequest | None:
+        """What was written. Raises Undelivered."""
+        try:
+            failed = FailedRequest.of_row(row, crawl, self._spider)
+            await self._letters.send_request(failed)
+        except Undelivered:
+            raise
+        except Exception:  # a mistake of ours must not keep the other letters from being written
+            log.exception("dead letter failed", request=row[0].hex())
+            return None
+        return failed

@@ -18,6 +18,8 @@ from crawlers.frontier.scripts import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from crawlers.frontier.scripts import Command
+
 log = structlog.get_logger("seine.frontier")
 
 _AT_ONCE = 500
@@ -45,10 +47,10 @@ class PushedUrls:
         """The one who takes and the one who watches for the end ask over one connection."""
 
     async def open(self) -> None:
-        """Connect, at a start. Raises one of AWAY, also where this user may not read the list."""
+        """Connect, at a start. Raises one of AWAY, also where this user may not read the list or claim from it."""
         self._connection = await self._servers.connect(self.key)
-        for count in self._counts:
-            await self._connection.one(*count)
+        for command in (*self._counts, self._script("done")):
+            await self._connection.one(*command)
 
     async def claim(self, request_for: Callable[[str], Request]) -> list[Request]:
         """Requests for the next entries, claimed; [] where there are none. What is no request is refused by name."""
@@ -82,11 +84,12 @@ class PushedUrls:
             await self._connection.close()
 
     async def _ask(self, action: str, number: int = 0) -> list[bytes]:
-        tag = f"{{{self.key}}}"
-        found: list[bytes] = await self._command(
-            run("claim", tag, self.key, action, self._worker, self._kind, number, self._claim_ms)
-        )
+        found: list[bytes] = await self._command(self._script(action, number))
         return found
+
+    def _script(self, action: str, number: int = 0) -> Command:
+        tag = f"{{{self.key}}}"
+        return run("claim", tag, self.key, action, self._worker, self._kind, number, self._claim_ms)
 
     async def _refuse(self, entry: bytes) -> None:
         refused = f"{{{self.key}}}:refused"

@@ -42,6 +42,7 @@ class Status:
     balanced: bool
     left: dict[str, int]
     right: dict[str, int]
+    delivered: dict[str, int]
     filtered: dict[str, int]
     dead: dict[str, int]
     beside: dict[str, int]
@@ -93,6 +94,7 @@ async def status_of(fleet: Fleet, crawl: str, top: int) -> Status:
         balanced=totals.balanced,
         left={term: totals.term(term) for term in LEFT},
         right={term: _term(totals, term) for term in RIGHT},
+        delivered=totals.by_reason("delivered"),
         filtered=totals.by_reason("filtered"),
         dead=totals.by_reason("dead"),
         beside={term: totals.term(term) for term in BESIDE},

@@ -11,6 +11,8 @@ from scrapy.http import Request, Response
 from scrapy.utils.misc import load_object
 from twisted.python.failure import Failure
 
+from crawlers.refusals import Banned, GivenUp, Postponed, answer_of
+
 GOOD, FAILED, THROTTLED = 0, 1, 2
 """Verdicts on a download, as lua/settle.lua takes them."""
 
@@ -30,25 +32,34 @@ class RetryPolicy:
             return None
         if isinstance(result, Response):
             return f"http {result.status}" if result.status in self._codes else None
-        if isinstance(result, Failure) and result.check(*self._exceptions) and not result.check(IgnoreRequest):
-            return result.type.__name__ if result.type else "failure"
-        return None
+        if not isinstance(result, Failure) or result.check(IgnoreRequest) or not result.check(*self._exceptions):
+            return None
+        if isinstance(result.value, Postponed):
+            return result.value.reason
+        return result.type.__name__ if result.type else "failure"
 
 
-def verdict_of(result: Response | BaseException) -> int:
-    """What a download says of its domain's health."""
+def verdict_of(result: Response | Request | BaseException) -> int:
+    """What a download, as the middlewares judged it, says of its domain's health."""
+    if isinstance(result, Banned):
+        return THROTTLED
     if isinstance(result, Response):
         if result.status == 429 or (result.status == 503 and "Retry-After" in result.headers):
             return THROTTLED
         return FAILED if result.status >= 500 else GOOD
-    return FAILED
+    was_answered = isinstance(result, (Request, IgnoreRequest)) or type(result) is GivenUp
+    return GOOD if was_answered else FAILED
 
 
 def retry_after(result: Any, longest: float) -> float:
-    """The seconds that a 429 or 503 asks to wait, at most `longest`; 0 where it asks for none."""
-    if not isinstance(result, Response) or result.status not in (429, 503):
+    """The seconds that an answer, 429 or 503, or a postponement asks to wait, at most `longest`; 0 where none does."""
+    failure = result.value if isinstance(result, Failure) else result
+    if isinstance(failure, Postponed) and failure.wait:
+        return min(failure.wait, longest)
+    response = answer_of(result)
+    if response is None or response.status not in (429, 503):
         return 0.0
-    text = (result.headers.get("Retry-After") or b"").decode("latin-1").strip()
+    text = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
     if text.isdigit():
         return min(float(text), longest)
     parsed = parsedate_tz(text) if text else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import structlog
 from scrapy import Request, signals
@@ -20,7 +21,12 @@ from scrapy.utils.request import RequestFingerprinter
 from twisted.python.failure import Failure
 
 from crawlers.budgets import budget_of, site_of
-from crawlers.exceptions import SeineError, UserError
+from crawlers.changes.gone import GoneProducts, Missing
+from crawlers.changes.memory import ProductMemory
+from crawlers.changes.options import emits_changes
+from crawlers.changes.pages import without_conditions
+from crawlers.changes.visits import Visits
+from crawlers.exceptions import SeineError, StartupError, UserError
 from crawlers.fingerprints import QuickFingerprinter
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
@@ -42,6 +48,7 @@ from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
+from pipelines.topics import products_topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -49,6 +56,8 @@ if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from twisted.internet.defer import Deferred
+
+    from crawlers.changes.topic import Topic
 
 log = structlog.get_logger("seine.frontier")
 
@@ -60,6 +69,8 @@ _LOOK = 0.5
 """Seconds between two looks for pushed URLs."""
 _SUMMING_UP = 5.0
 """Seconds that a closing worker gives Redis to tell the crawl's totals."""
+_GAPS = 2.0
+"""Between two crawls of a site: a page may come at the beginning of the one and at the end of the other."""
 _PAUSE = 0.05
 """Seconds until a crawl that was not complete is asked again."""
 
@@ -79,6 +90,7 @@ class FrontierScheduler(BaseScheduler):
         self._load = SinkLoad.of(crawler)
         self._exactly_once: Any = None
         self._letters: LetterWriter | None = None
+        self._visits = Visits.of(crawler) if emits_changes(settings) else None
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
         """Why this worker ends, once the crawl has nothing more for it."""
@@ -172,7 +184,7 @@ class FrontierScheduler(BaseScheduler):
     async def _join(self, crawl: str, definition: Definition) -> None:
         """Work on `crawl` from now on."""
         settings = self._crawler.settings
-        await self._check_delivery(crawl)
+        await self._check_kept(crawl)
         if hasattr(self._spider, "seeded_sites"):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
@@ -189,6 +201,15 @@ class FrontierScheduler(BaseScheduler):
             self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
         if self._letters is not None:
             await self._letters.join(self.frontier)
+        self._gone, self._scope = None, ""
+        memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")
+        if self._visits is None:
+            memory.outdated = await memory.topic_id(settings["KAFKA_TOPIC_PRODUCTS"])
+        else:
+            await self._remember(memory)
+        if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
+            sites, self._scope = {name: self._budgets(name) for name in definition.sites}, memory.topic.id
+            self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
         connections = await self.control.connect()
         await self._tell_limits(connections)
         await self.frontier.open(connections)
@@ -197,11 +218,42 @@ class FrontierScheduler(BaseScheduler):
             self._exactly_once = kind(self._crawler, self._servers, self.frontier, lambda: self._fail("delivery_error"))
             self._exactly_once.open()
 
-    async def _check_delivery(self, crawl: str) -> None:
-        """A crawl keeps the delivery of its first worker: both at once would deliver records twice."""
-        ours = "exactly_once" if self._options.slots else "at_least_once"
-        if (first := await self.control.ask(lambda crawls: crawls.delivery(crawl, ours))) != ours:
+    async def _remember(self, memory: ProductMemory) -> None:
+        """Products are compared with what is remembered of the topic as it is now, which may have been made anew."""
+        await memory.begin(await self._topic())
+        targets = getattr(self._spider, "targets", None)
+        intervals = {site.name: site.interval for site in targets.sites.values()} if targets else {}
+        for site, gap in (await self.control.ask(lambda crawls: crawls.longest_gaps())).items():
+            intervals[site] = max(intervals.get(site, 0.0), _GAPS * gap)
+        memory.intervals = intervals
+
+    async def _topic(self) -> Topic:
+        """What Kafka says of the products' topic; without Kafka a start fails, and a worker that is at work waits."""
+        while True:
+            try:
+                return await asyncio.to_thread(products_topic, self._crawler.settings)
+            except StartupError as error:
+                if not self._is_running():
+                    raise
+                log.warning("topic cannot be described", error=str(error))
+                await asyncio.sleep(_WATCH)
+
+    def _budgets(self, name: str) -> frozenset[str]:
+        """What the requests of a site are charged to."""
+        site = self._spider.targets.sites[name]  # type: ignore[attr-defined]
+        return frozenset({name} if site.limits.shared else site.domains)
+
+    async def _check_kept(self, crawl: str) -> None:
+        """A crawl keeps what its first worker does: two deliveries at once would deliver records twice, and what one
+        worker remembers another would not compare.
+        """
+        delivery = "exactly_once" if self._options.slots else "at_least_once"
+        first = await self.control.ask(lambda crawls: crawls.kept(crawl, "delivery", delivery))
+        if first != delivery:
             raise UserError(f"crawl {crawl} delivers {first.replace('_', ' ')}: set KAFKA_DELIVERY={first}")
+        emit = str(self._crawler.settings["EMIT"])
+        if (first := await self.control.ask(lambda crawls: crawls.kept(crawl, "emit", emit))) != emit:
+            raise UserError(f"crawl {crawl} was begun with EMIT={first}: set EMIT={first}")
 
     def _fingerprint_by(self, formula: str) -> None:
         """Requests are known for the same by this formula from now on."""
@@ -213,7 +265,7 @@ class FrontierScheduler(BaseScheduler):
         """The limits of the sites' budgets become the fleet's."""
         targets = getattr(self._spider, "targets", None)
         for site in targets.sites.values() if targets else ():
-            for budget in [site.name] if site.limits.shared else site.domains:
+            for budget in self._budgets(site.name):
                 number = self._keys.shard_of(budget)
                 key = f"{self._keys.shard(number)}:domain:{budget}"
                 for field, value in (("d", site.limits.delay), ("c", site.limits.concurrency)):
@@ -239,6 +291,7 @@ class FrontierScheduler(BaseScheduler):
             log.error("left without Redis: leases return by themselves", held=held, seconds=self._options.lease_seconds)
         await self._sum_up()
         await self._pushed.close()
+        await ProductMemory.of(self._crawler).close()
         await self.control.close()
 
     async def _sum_up(self) -> None:
@@ -319,7 +372,7 @@ class FrontierScheduler(BaseScheduler):
             return "drained"
         if not self.frontier.exhausted or not self._seeding.is_sure(self.frontier):
             return None
-        if not await self._pushed.is_empty():
+        if not await self._pushed.is_empty() or (self._gone is not None and await self._gone.tell()):
             return None
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
         if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
@@ -338,6 +391,16 @@ class FrontierScheduler(BaseScheduler):
                 "the crawl waits for dead letters to be written: start a worker with KAFKA_BOOTSTRAP_SERVERS",
                 letters=totals.letters,
             )
+
+    def _request_of_gone(self, product: Missing, domain: str) -> NewRequest:
+        """A request with nothing to fetch."""
+        named = {"site": product.site, "identity": product.identity, "remembered": product.remembered}
+        url = f"data:,{quote(f'{product.site}/{product.identity}', safe='')}"
+        request = Request(url, callback=self._spider.parse_gone, cb_kwargs=named)  # type: ignore[attr-defined]
+        id_ = self._fingerprint(request)[:8]
+        return NewRequest(
+            id_, str(int.from_bytes(id_, "big", signed=True)), domain, 0, self._codec.encode(request), 0, domain, 0
+        )
 
     async def _begin_next(self) -> None:
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
@@ -416,6 +479,8 @@ class FrontierScheduler(BaseScheduler):
             if request.url in request.meta.get("redirect_urls", ()):
                 return False
             if self._fingerprint(request) == self._fingerprint(record.request):
+                if self._visits is not None:
+                    without_conditions(request)
                 record.rescheduled = self._codec.encode(request)
                 return True
         is_seed = bool(request.meta.get("is_start_request"))
@@ -438,9 +503,15 @@ class FrontierScheduler(BaseScheduler):
             group,
             limit,
             b"" if is_filtered else fingerprint,
+            scope=self._scope_of(request) if is_plain and not is_seed else "",
         )
         self.frontier.enqueue(new, parent, request.url if is_plain else "")
         return True
+
+    def _scope_of(self, request: Request) -> str:
+        """Whose memory says whether a page of a site that is crawled is due."""
+        site = site_of(request, self._spider) if self._gone is not None else None
+        return f"{self._scope}:{site.name}" if site is not None and site.changes.max_interval else ""
 
     def _page_limit(self, request: Request, budget: str) -> tuple[str, int]:
         """(what is counted, how many): of the site, whose domains' shards take a share each, or of the domain."""
@@ -476,11 +547,8 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.ended(lease, latency, verdict, wait)
 
     def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        rules = getattr(robotparser, "rp", None)
-        if rules is None or not hasattr(rules, "crawl_delay"):
-            return
         agent = self._crawler.settings["ROBOTSTXT_USER_AGENT"] or self._crawler.settings["USER_AGENT"]
-        seconds = min(float(rules.crawl_delay(agent) or 0), self._longest_crawl_delay)
+        seconds = min(robotparser.crawl_delay(agent) or 0.0, self._longest_crawl_delay)
         budget = budget_of(request, self._spider)
         self.frontier.crawl_delay(budget, seconds)
         lease = self._leases.get(request)
@@ -507,6 +575,7 @@ class FrontierScheduler(BaseScheduler):
         lease = self._leases.pop(request, None)
         if lease is None or lease.settled:
             return
+        notes = self._visits.end(request, record, outcome) if self._visits is not None else [*record.notes.values()]
         for why, count in record.middlewares.items():
             self.frontier.refuse(why, count)
         if outcome == "pending":
@@ -515,10 +584,10 @@ class FrontierScheduler(BaseScheduler):
             wait = retry_after(result, self._longest_wait)
             self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
         elif record.records:
-            self._exactly_once.deliver(lease, outcome, reason, record.records)
+            self._exactly_once.deliver(lease, outcome, reason, record.records, notes)
         else:
             letters = (record.fates["dead"] or 1) if outcome == "dead" and self._letters is not None else 0
-            self.frontier.settle(lease, outcome, reason, letters=letters)
+            self.frontier.settle(lease, outcome, reason, letters=letters, notes=notes)
 
 
 async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Definition | None:

@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
-_COMMON = (_FOLDER / "common.lua").read_text(encoding="utf-8")
+_SHARED = ("common", "products")
+"""What stands before every script, in this order."""
+_HEAD = "\n".join((_FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in _SHARED)
 
 SOURCES = {
-    path.stem: f"{_COMMON}\n{path.read_text(encoding='utf-8')}"
+    path.stem: f"{_HEAD}\n{path.read_text(encoding='utf-8')}"
     for path in sorted(_FOLDER.glob("*.lua"))
-    if path.stem != "common"
+    if path.stem not in _SHARED
 }
 _DIGESTS = {name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in SOURCES.items()}
 

@@ -11,17 +11,16 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 from scrapy.utils.asyncio import call_later
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
-from twisted.web.client import HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.client import ResponseNeverReceived
+
+from crawlers.fetching.dialling import GuardedHTTPHandler, GuardedPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from scrapy.crawler import Crawler
 
     from crawlers.frontier.leases import Lease
 
@@ -90,23 +89,7 @@ class Departure:
         return waiting
 
 
-class DepartingHTTPHandler(HTTP11DownloadHandler):
-    """Scrapy's HTTP/1.1 handler, whose requests ask DEPARTURE when their connection is there."""
-
-    waits_for_departure = True
-
-    def __init__(self, crawler: Crawler):
-        super().__init__(crawler)
-        plain, self._pool = self._pool, _DepartingPool(self._pool)
-        plain.closeCachedConnections()
-
-
-class _DepartingPool(HTTPConnectionPool):
-    def __init__(self, like: HTTPConnectionPool):
-        super().__init__(like._reactor, persistent=True)
-        self.maxPersistentPerHost = like.maxPersistentPerHost
-        self._factory = like._factory
-
+class _DepartingPool(GuardedPool):
     def getConnection(self, key: Any, endpoint: Any) -> Any:
         begun_at = monotonic()
         deferred = super().getConnection(key, endpoint)
@@ -115,6 +98,13 @@ class _DepartingPool(HTTPConnectionPool):
         if (departure := DEPARTURE.get()) is not None:
             deferred.addCallback(departure.wait_with)
         return deferred
+
+
+class DepartingHTTPHandler(GuardedHTTPHandler):
+    """The HTTP/1.1 handler whose requests ask DEPARTURE when their connection is there."""
+
+    waits_for_departure = True
+    pool_class = _DepartingPool
 
 
 def _connected(connection: Any, lease: Lease, begun_at: float) -> Any:

@@ -21,6 +21,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from crawlers import metrics
+from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
 from crawlers.frontier.leases import Child, Lease
 from crawlers.frontier.options import slots_of
@@ -302,6 +303,10 @@ class Session:
             return operation
         if what == "began":
             return (what, lease.id, lease.token, round((monotonic() - operation[2]) * 1000))
+        if what == "settle" and len(operation) > 6:
+            return (what, lease.id, lease.token, *operation[2:6], as_told(operation[6], leads_on=lease.leads_on))
+        if what == "release":
+            return (what, lease.id, lease.token, operation[2], int(lease.leads_on))
         return (what, lease.id, lease.token, *operation[2:])
 
     def _settled(self, reply: Any) -> None:
@@ -362,8 +367,11 @@ class Session:
             log.error("the crawl is over: requests are not taken", requests=len(self._enqueuing))
             self._frontier.is_over = True
         else:
-            added, duplicates, over = msgpack.unpackb(reply)
+            added, duplicates, over, news = msgpack.unpackb(reply)
             self._frontier.counted(added, duplicates, over)
+            for child, is_new in zip(self._enqueuing, news, strict=True):
+                if child.parent is not None and is_new == "1":
+                    child.parent.leads_on = True
         for child in self._enqueuing:
             self._frontier.confirmed(child)
         self._enqueuing = []
@@ -410,10 +418,11 @@ class Session:
         self.state = state.decode()
         now = monotonic()
         self._look_at = now + _LOOK
-        for id_, wait, delay, attempts, domain, data, age, revived in rows:
+        for id_, wait, delay, attempts, domain, data, age, revived, has_led in rows:
             start_at = now + wait / 1000
             lease = Lease(id_, token, self.number, domain.decode(), start_at, delay / 1000, attempts, data, revived)
             lease.known_at = now - age / 1000
+            lease.leads_on = bool(has_led or revived)
             self._plans.add(lease)
             self._frontier.add(lease)
         if rows:

@@ -50,6 +50,7 @@ def _equation(one: Status) -> list[tuple[str, str | Text]]:
     return [
         ("requests", f"{one.known:,} = {left}"),
         ("", Text.assemble(f"{one.accounted:,} = {right}: ", verdict)),
+        *([("delivered", _reasons(one.right["delivered"], one.delivered))] if one.delivered else []),
         ("filtered", _reasons(one.right["filtered"], one.filtered)),
         ("dead", _reasons(one.right["dead"], one.dead)),
         ("beside", ", ".join(f"{n:,} {term}" for term, n in one.beside.items())),

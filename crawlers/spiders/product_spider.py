@@ -126,6 +126,14 @@ class ProductSpider(Spider):
             hrefs = (href for link in root.iter("a") if (href := link.get("href")))
             yield from self._wanted(absolute(response.urljoin(""), hrefs), site, depth=response.meta.get("depth", 0))
 
+    def parse_gone(self, response: Response, site: str, identity: str, remembered: bytes) -> Iterator[Product]:
+        """The last record of a product that crawls of its site have not seen for long enough; see crawlers/changes."""
+        item = self.lineage.stamp(Product(url="", canonical_url="", name="", change="gone"), response)
+        item.site, item.identity = site, identity
+        item.http_status, item.content_hash = 0, ""
+        item.content = item.content_type = None
+        yield item
+
     def on_error(self, failure: Failure) -> None:
         """A request that failed for good: its outcome event tells it, so nothing is left to say or do here."""
 

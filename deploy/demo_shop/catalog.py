@@ -94,6 +94,8 @@ class DomainCatalog:
         self.products = products
         self.by_path = {product.path: product for product in products}
         self.by_category: dict[str, list[ShopProduct]] = {c.slug: [] for c in locale.categories}
+        self.removed: set[str] = set()
+        """Skus of products that the shop no longer sells: their pages are gone, and nothing links to them."""
         self.groups: dict[str, list[ShopProduct]] = {}
         for product in products:
             self.by_category[product.category.slug].append(product)
@@ -109,7 +111,15 @@ class DomainCatalog:
         """Neighbours in the catalogue; in a private or scripted section, still only open products."""
         start = product.index * 7 + 3
         picked = [self.listed[(start + step * 5) % len(self.listed)] for step in range(count)]
-        return [other for other in dict.fromkeys(picked) if other.sku != product.sku]
+        return [other for other in self.sold(list(dict.fromkeys(picked))) if other.sku != product.sku]
+
+    def variants(self, product: ShopProduct) -> list[ShopProduct]:
+        """The products of its group."""
+        return self.sold(self.groups[product.group or ""])
+
+    def sold(self, products: list[ShopProduct]) -> list[ShopProduct]:
+        """Those of `products` that were not removed."""
+        return [product for product in products if product.sku not in self.removed] if self.removed else products
 
 
 class Catalog:

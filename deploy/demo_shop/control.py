@@ -19,6 +19,7 @@ class Control:
             ("GET", "/_shop/log"): self._read_log,
             ("DELETE", "/_shop/log"): self._clear_log,
             ("POST", "/_shop/prices"): self._set_prices,
+            ("POST", "/_shop/removed"): self._remove,
             ("GET", "/_shop/truth"): self._truth,
             ("POST", "/_shop/reset"): self._reset,
             ("GET", "/_shop/health"): self._health,
@@ -50,8 +51,15 @@ class Control:
         self._shop.set_prices(prices)
         return _json({"changed": len(prices)})
 
+    async def _remove(self, request: web.BaseRequest) -> web.Response:
+        skus = await request.json()
+        if not isinstance(skus, list):
+            raise ValueError('expected a list ["sku", …]')
+        self._shop.remove(skus)
+        return _json({"removed": len(skus)})
+
     async def _truth(self, request: web.BaseRequest) -> web.Response:
-        return _json([truth_of(self._shop, product) for product in self._shop.catalog])
+        return _json([truth_of(self._shop, product) for product in self._shop.catalog if self._shop.is_sold(product)])
 
     async def _reset(self, request: web.BaseRequest) -> web.Response:
         self._shop.reset()

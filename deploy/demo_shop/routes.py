@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from deploy.demo_shop.answers import Answer, html_answer, json_answer
@@ -35,12 +36,19 @@ class Routes:
         key = (self._locale.number, path, number)
         answer = pages.get(key)
         if answer is None:
-            maker = self._makers.get(path)
-            answer = maker(number) if maker else self._picture(path)
+            answer = self._make(path, number)
             if answer is None:
                 return html_answer(self._locale, small.not_found_page(self._locale), 404)
+            answer = replace(answer, modified=self._shop.modified(key, answer.etag))
             pages[key] = answer
         return answer
+
+    def _make(self, path: str, number: int) -> Answer | None:
+        product = self._domain.by_path.get(path)
+        if product is not None and not self._shop.is_sold(product):
+            return None
+        maker = self._makers.get(path)
+        return maker(number) if maker else self._picture(path)
 
     def _site_files(self) -> dict[str, Maker]:
         shop, domain = self._shop, self._domain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -46,7 +46,7 @@ class DemoShop:
 
     def truth(self) -> list[dict[str, Any]]:
         """What a right record of each product holds, at the prices of the moment."""
-        return [truth_of(self._shop, product) for product in self._shop.catalog]
+        return [truth_of(self._shop, product) for product in self._shop.catalog if self._shop.is_sold(product)]
 
     def log(self, *, since: float = 0.0, path: str = "", domain: str = "") -> list[dict[str, Any]]:
         """The requests so far; `since` on the monotonic clock, `path` a part of path and query."""
@@ -58,8 +58,12 @@ class DemoShop:
     def set_prices(self, prices: Mapping[str, str]) -> None:
         self._shop.set_prices(prices)
 
+    def remove(self, skus: Iterable[str]) -> None:
+        """Sell these no longer: their pages are 404, and nothing links to them."""
+        self._shop.remove(skus)
+
     def reset(self) -> None:
-        """Original prices, an empty log, and trouble pages that remember nothing."""
+        """All products at their original prices, an empty log, and trouble pages that remember nothing."""
         self._shop.reset()
 
     def site_toml(self) -> str:

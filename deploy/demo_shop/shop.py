@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 
 from deploy.demo_shop.access_log import AccessLog
@@ -23,6 +24,8 @@ class Shop:
         self.pages: dict[tuple[int, str, int], object] = {}
         """Rendered pages. Replaced, not emptied, so that a page in the making cannot bring an old price back."""
         self._prices: dict[str, Decimal] = {}
+        self._changed: dict[tuple[int, str, int], tuple[str, int]] = {}
+        """Of each page that was asked for: its ETag, and the second since when it has it."""
 
     def url(self, product: ShopProduct) -> str:
         return self.bases[product.locale.number] + product.path
@@ -53,8 +56,30 @@ class Shop:
             raise ValueError(f"the price of {sku} is no price: {text!r}")
         return price
 
+    def remove(self, skus: Iterable[str]) -> None:
+        """The shop no longer sells these: their pages are 404, and nothing links to them. All or none; ValueError."""
+        wanted = list(skus)
+        if unknown := [sku for sku in wanted if sku not in self.catalog.by_sku]:
+            raise ValueError(f"no product has the sku {unknown[0]!r}")
+        for sku in wanted:
+            self.catalog.domains[self.catalog.by_sku[sku].locale.number].removed.add(sku)
+        self.pages = {}
+
+    def is_sold(self, product: ShopProduct) -> bool:
+        """Whether it was not removed."""
+        return product.sku not in self.catalog.domains[product.locale.number].removed
+
+    def modified(self, page: tuple[int, str, int], etag: str) -> int:
+        """Since when, in seconds since the epoch, the page has had that ETag; from now on where it is new."""
+        known = self._changed.get(page)
+        if known is None or known[0] != etag:
+            known = self._changed[page] = (etag, int(time.time()))
+        return known[1]
+
     def reset(self) -> None:
-        """As it was at the start: prices, log, and the trouble pages' counts."""
+        """As it was at the start: products, prices, log, and the trouble pages' counts."""
+        for domain in self.catalog.domains:
+            domain.removed.clear()
         self._prices = {}
         self.pages = {}
         self.asks.clear()

@@ -49,7 +49,7 @@ SITEMAPS = {
 
 
 def _product_urls(shop: Shop, domain: DomainCatalog) -> list[str]:
-    return [shop.url(product) for product in domain.products if product.category.section == "catalog"]
+    return [shop.url(product) for product in domain.sold(domain.products) if product.category.section == "catalog"]
 
 
 def _url_set(urls: Iterable[str]) -> bytes:
@@ -66,6 +66,7 @@ def site_toml(bases: list[str]) -> str:
 name = "demo"
 enabled = true
 domains = [{domains}]
+private_networks = ["127.0.0.0/8"]
 seeds = [{seeds}]
 sitemaps = ["{bases[1]}/sitemap.xml"]
 identity = "sku"

@@ -20,10 +20,11 @@ from pipelines.exactly_once.slots import Slots
 from pipelines.exactly_once.transactions import Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from scrapy.crawler import Crawler
 
+    from crawlers.changes.notes import Note
     from crawlers.frontier.connection import Servers
     from crawlers.frontier.frontier import Frontier
     from crawlers.frontier.leases import Lease
@@ -67,9 +68,11 @@ class ExactlyOnce:
         """Whether what is fetched could be committed: another worker with a slot serves requests better."""
         return self._queues[shard].has_slot
 
-    def deliver(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
-        """Commit `records` together with the settlement of `lease`."""
-        self._queues[lease.shard].add(lease, outcome, reason, records)
+    def deliver(
+        self, lease: Lease, outcome: str, reason: str, records: list[Record], notes: Sequence[Note] = ()
+    ) -> None:
+        """Commit `records` together with the settlement of `lease`, which writes `notes` on products."""
+        self._queues[lease.shard].add(lease, outcome, reason, records, notes)
 
     async def close(self, seconds: float) -> bool:
         """Commit what has ended; False where it could not be within `seconds`, and returns to the frontier."""

@@ -33,16 +33,12 @@ class Entry(msgspec.Struct, frozen=True):
     token: str
     crawl: str
     """The root of the crawl's keys in its shard."""
-    requests: list[tuple[str, str, str]]
-    """(id in hex, outcome, reason) of each."""
+    requests: list[tuple[str, str, str, int]]
+    """(id in hex, outcome, reason, dead letters) of each."""
 
-    def packable(self) -> tuple[str, str, list[tuple[bytes, str, str]]]:
+    def packable(self) -> tuple[str, str, list[tuple[bytes, str, str, int]]]:
         """As lua/slot_resolve.lua takes it."""
-        return (
-            self.token,
-            self.crawl,
-            [(bytes.fromhex(id_), outcome, reason) for id_, outcome, reason in self.requests],
-        )
+        return self.token, self.crawl, [(bytes.fromhex(id_), *end) for id_, *end in self.requests]  # type: ignore[misc]
 
 
 _encode = msgspec.json.Encoder().encode

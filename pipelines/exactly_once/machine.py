@@ -14,30 +14,35 @@ import contextlib
 import secrets
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from confluent_kafka import KafkaException
 
 from crawlers import metrics
+from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, told
 from pipelines.exactly_once.ledger import Entry, LedgerBehind
 from pipelines.exactly_once.transactions import Doubtful, Refused, Transactions
 from pipelines.producer import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from crawlers.changes.notes import Note
     from crawlers.frontier.leases import Lease
     from pipelines.exactly_once.ledger import Ledger, LedgerReader
     from pipelines.exactly_once.slots import Held, Prepared, Slots
 
     State = Callable[[], Awaitable["State | None"]]
 
+T = TypeVar("T")
 log = structlog.get_logger("seine.exactly_once")
 
 _PAUSE = 0.2
 """Seconds until what was away, or taken, is asked for again."""
+_PATIENCE = 2.0
+"""Seconds of a commit after which nothing more is leased until it has succeeded."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +55,16 @@ class Ended:
     records: list[Record]
     letters: int = 0
     """Dead letters among them."""
+    notes: Sequence[Note] = ()
+    """On products, which are written with its settlement."""
+
+    def keep_nothing(self) -> None:
+        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so."""
+        self.notes = [note for note in self.notes if note[0] == "gone"]
+
+    def notes_as_told(self) -> list[Note]:
+        """The notes, now that Redis has told which of its links were new."""
+        return as_told(self.notes, leads_on=self.lease.leads_on)
 
 
 @dataclass(eq=False, slots=True)
@@ -124,6 +139,8 @@ class SlotMachine:
         if following == self._ready and self._is_away:
             self._is_away = False
             log.info("transactions go on", slot=self._slot)
+        if following == self._ready:
+            self._owner.go_on()
         return following
 
     async def _again(self, what: str, why: str) -> State | None:
@@ -133,7 +150,8 @@ class SlotMachine:
             return None
         if not self._is_away:
             self._is_away = True
-            log.warning("transactions wait", away=what, slot=self._slot, error=why)
+            log.warning("transactions wait: leasing pauses", away=what, slot=self._slot, error=why)
+        self._owner.pause()
         await self._let_go()
         await asyncio.sleep(_PAUSE)
         return self._claiming
@@ -145,6 +163,7 @@ class SlotMachine:
         slot = await self._slots.claim(self._claim)
         self._owner.has_slot = slot is not None
         if slot is None:
+            self._owner.go_on()
             if self._owner.is_over():
                 return None
             if self._owner.is_stranded:
@@ -241,7 +260,10 @@ class SlotMachine:
         """From here on the requests are the slot's."""
         batch = self._batch
         assert batch is not None
-        requests = [(id_, one.lease.token, one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()]
+        requests = [
+            (id_, one.lease.token, one.outcome, one.reason, one.letters, one.notes_as_told())
+            for id_, one in batch.requests.items()
+        ]
         answer = await self._slots.prepare(self._slot, self._claim, batch.token, requests)
         if answer.what == "ok":
             return self._prepared(batch, answer)
@@ -256,6 +278,8 @@ class SlotMachine:
         repeated = [batch.requests[id_] for id_ in answer.repeated]
         if repeated:
             metrics.TRANSACTIONS.labels("repeated").inc(len(repeated))
+            for one in repeated:
+                one.keep_nothing()
             self._owner.committed(Batch({one.lease.id: one for one in repeated}))
         gone = self._drop_others(batch, answer.ids)
         self._owner.let_go([one for one in gone if one.lease.id not in answer.repeated])
@@ -272,20 +296,34 @@ class SlotMachine:
         entry = Entry(
             batch.token,
             self._slots.crawl,
-            [(id_.hex(), one.outcome, one.reason) for id_, one in batch.requests.items()],
+            [(id_.hex(), one.outcome, one.reason, one.letters) for id_, one in batch.requests.items()],
         )
         ledger = Record(self._ledger.topic, str(self._slot).encode(), self._ledger.encoded(entry), [])
         records = [record for one in batch.requests.values() for record in one.records]
         started = monotonic()
+        committing = asyncio.to_thread(
+            self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
+        )
         try:
-            self._offset = await asyncio.to_thread(
-                self._transactions.commit, records, ledger, self._slot, one_by_one=batch.one_by_one
-            )
-        except Refused as error:
+            self._offset = await self._paused_while(committing)
+        except (Refused, Doubtful) as error:
+            self._owner.pause(record for place, record in enumerate(records) if place in error.failed)
+            if isinstance(error, Doubtful):
+                raise
             return await self._refused(batch, records, error)
         metrics.TRANSACTIONS.labels("committed").inc()
         metrics.TRANSACTION_SECONDS.observe(monotonic() - started)
         return self._settling
+
+    async def _paused_while(self, committing: Awaitable[T]) -> T:
+        """Where it takes too long, what would wait behind it is not fetched."""
+        task = asyncio.ensure_future(committing)
+        try:
+            if not (await asyncio.wait([task], timeout=_PATIENCE))[0]:
+                self._owner.pause()
+            return await task
+        finally:
+            task.cancel()
 
     async def _refused(self, batch: Batch, records: list[Record], error: Refused) -> State:
         """Kafka refuses a record: find it, and put its dead letter in its place."""

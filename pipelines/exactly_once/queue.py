@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from crawlers import metrics
+from crawlers.changes.notes import without
 from crawlers.exceptions import RejectedRecord
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
 from pipelines.exactly_once.machine import Batch, Ended
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from scrapy.crawler import Crawler
 
+    from crawlers.changes.notes import Note
     from crawlers.frontier.frontier import Frontier
     from crawlers.frontier.leases import Lease
     from crawlers.sink_load import SinkLoad
@@ -57,15 +61,18 @@ class ShardQueue:
         self._without_slot_since: float | None = None
         self._patience = frontier.options.lease_seconds
         self._is_given_up = False
+        self._paused = contextlib.ExitStack()
+        """Keeps leasing from going on."""
+        self._is_paused = self._is_blocked = False
 
     # --- Its worker
 
-    def add(self, lease: Lease, outcome: str, reason: str, records: list[Record]) -> None:
+    def add(self, lease: Lease, outcome: str, reason: str, records: list[Record], notes: Sequence[Note] = ()) -> None:
         """A request has ended: commit it when Redis has all its children."""
         if lease.lost:
             self._frontier.forget(lease)
             return
-        one = Ended(lease, outcome, reason, records, self._letters_among(records))
+        one = Ended(lease, outcome, reason, records, self._letters_among(records), notes)
         tracked = contextlib.ExitStack()
         for record in records:
             tracked.enter_context(self._load.track(len(record.value or b"")))
@@ -80,6 +87,7 @@ class ShardQueue:
     def give_up(self) -> None:
         """What is not prepared returns to the frontier; what is, whoever has the slot next resolves."""
         self._is_given_up = True
+        self.go_on()
         while self._waiting:
             self._return(self._waiting.popleft())
 
@@ -134,6 +142,21 @@ class ShardQueue:
         while self._waiting:
             self._return(self._waiting.popleft())
 
+    def pause(self, failed: Iterable[Record] = ()) -> None:
+        """Nothing can be committed: nothing more is leased until `go_on`. `failed`: what Kafka does not take."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._paused.enter_context(self._load.closed("transactions"))
+        is_letter = any(record.topic == self._dead_letters_topic for record in failed)
+        if is_letter and not self._is_blocked and self._letters is not None:
+            self._is_blocked = True
+            self._paused.enter_context(self._letters.blocked())
+
+    def go_on(self) -> None:
+        """Something was committed, or nothing is to be."""
+        self._paused.close()
+        self._is_paused = self._is_blocked = False
+
     def is_over(self) -> bool:
         """Whether there is nothing to commit and will not be."""
         return self._is_draining and (not self._tracked or monotonic() > self._deadline)
@@ -181,7 +204,7 @@ class ShardQueue:
             self._release(one.lease)
             self._frontier.take_back(one.lease)
             if not one.lease.lost:
-                self._frontier.settle(one.lease, one.outcome, one.reason, letters=one.letters)
+                self._frontier.settle(one.lease, one.outcome, one.reason, letters=one.letters, notes=one.notes)
 
     def give_back(self, batch: Batch) -> None:
         """Not committed under this slot: they are prepared anew, where they are still this worker's."""
@@ -197,11 +220,18 @@ class ShardQueue:
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
         """A dead letter takes the place of a record that Kafka refuses; of an audit event nothing does."""
         one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
-        one.records = [record for record in one.records if record is not refused]
+        tombstone = refused.topic, refused.key, None  # says nothing without the record before it
+        one.records = [
+            record
+            for record in one.records
+            if record is not refused and (record.topic, record.key, record.value) != tombstone
+        ]
         if self._audit is not None and self._audit.is_event(refused):
             self._audit.give_up(refused, why)
             return
         one.outcome, one.reason = "dead", "item"
+        if refused.topic == self._products:
+            one.notes = without(one.notes, refused.item)
         if refused.topic == self._dead_letters_topic or self._letters is None:
             log.error("dead letter refused", key=refused.key.decode("utf-8", "replace"), why=why)
             one.reason, one.letters = "dead letter refused", 0
@@ -231,7 +261,7 @@ class ShardQueue:
             one.records = [audit.amended(each, *end) if audit.is_event(each) else each for each in one.records]
 
     def _count(self, one: Ended) -> None:
-        products = sum(record.topic == self._products for record in one.records)
+        products = sum(record.topic == self._products and record.value is not None for record in one.records)
         self._stats.inc_value("items/acknowledged", products)
         self._stats.inc_value("items/buffered", -products)
         metrics.ITEMS.labels("acknowledged", "").inc(products)

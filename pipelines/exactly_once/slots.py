@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
+import structlog
+from redis.exceptions import ResponseError
 
 from crawlers.frontier.options import slots_of
 from crawlers.frontier.scripts import run
 
 if TYPE_CHECKING:
+    from crawlers.changes.notes import Note
     from crawlers.frontier.connection import Connection, Servers
     from crawlers.frontier.frontier import Frontier
     from pipelines.exactly_once.ledger import Entry
+
+log = structlog.get_logger("seine.exactly_once")
+
+_POISON = re.compile(r"^POISON (\d+)")
+"""The number of a request whose notes are none."""
 
 
 class Held(NamedTuple):
@@ -65,12 +74,24 @@ class Slots:
         return Held(*found) if found else None
 
     async def prepare(
-        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str, int]]
+        self, slot: int, claim: str, token: str, requests: list[tuple[bytes, bytes, str, str, int, list[Note]]]
     ) -> Prepared:
-        """Of each request: id, token of its lease, outcome, reason, dead letters among its records."""
+        """Of each request: id, token of its lease, outcome, reason, dead letters among its records, notes.
+
+        Notes that Redis refuses are left out: their products are told again.
+        """
         packed = msgpack.packb(requests, use_bin_type=False)
         script = ("slot_prepare", slot, claim, self._ttl, self._numbers, self._worker, token, packed)
-        what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)
+        try:
+            what, ids, repeated = msgpack.unpackb(await self._run(*script), raw=True)
+        except ResponseError as error:
+            if (poison := _POISON.match(str(error))) is None:
+                raise
+            place = int(poison[1]) - 1
+            log.error("notes refused by Redis", notes=len(requests[place][5]))
+            requests = list(requests)
+            requests[place] = (*requests[place][:5], [])
+            return await self.prepare(slot, claim, token, requests)
         return Prepared(what.decode(), set(ids), set(repeated))
 
     async def settle(self, slot: int, claim: str, token: str, offset: int | None) -> str:

@@ -15,12 +15,13 @@ from crawlers.exceptions import SeineError
 from pipelines.producer import THE_RECORDS_FAULT, producer_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pipelines.producer import Record
 
 log = structlog.get_logger("seine.kafka")
 
+_WITH_ANOTHER = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
 _STEP = 5.0
 """Seconds of one call; between two, the worker may give up."""
 
@@ -28,14 +29,21 @@ _STEP = 5.0
 class Doubtful(SeineError):
     """Whether the transaction was committed is for its ledger to say; the producer is of no more use."""
 
+    def __init__(self, why: str, failed: Iterable[int] = ()):
+        super().__init__(why)
+        self.failed = set(failed)
+        """Places in the transaction of the records that Kafka has not taken."""
+
 
 class Refused(SeineError):
     """Kafka refuses records; the transaction was aborted, for certain. The producer is to be opened anew."""
 
-    def __init__(self, records: list[int], why: str, *, is_certain: bool):
+    def __init__(self, records: list[int], why: str, failed: Iterable[int], *, is_certain: bool):
         super().__init__(why)
         self.records = records
         """Their places in the transaction."""
+        self.failed = set(failed)
+        """Those of the ones that Kafka has not taken for no fault of theirs."""
         self.is_certain = is_certain
         """Whether it is the records; else their batches hold one, and they are to be sent one by one."""
 
@@ -87,7 +95,7 @@ class Transactions:
                 self._produce(ledger, partition, reports, len(records))
                 self._flush()
         except KafkaException as error:
-            raise self._doubtful(error) from error
+            raise self._doubtful(error, reports) from error
         if reports.errors:
             self._abort()
             raise reports.refusal(one_by_one=one_by_one)
@@ -148,11 +156,11 @@ class Transactions:
         except KafkaException as error:
             raise self._doubtful(error) from error
 
-    def _doubtful(self, error: KafkaException) -> Doubtful:
+    def _doubtful(self, error: KafkaException, reports: _Reports | None = None) -> Doubtful:
         why = error.args[0]
         metrics.DELIVERY_RETRIES.labels(why.name()).inc()
         kind = "fatal" if why.fatal() else "abortable" if why.txn_requires_abort() else "other"
-        return Doubtful(f"{why.name()} ({kind}): {why.str()}")
+        return Doubtful(f"{why.name()} ({kind}): {why.str()}", reports.failed if reports is not None else ())
 
 
 class _Reports:
@@ -163,6 +171,11 @@ class _Reports:
         self.offsets: dict[int, int] = {}
         self._unsent: set[int] = set()
         """Refused before they were in any batch."""
+
+    @property
+    def failed(self) -> list[int]:
+        """Places of records that Kafka did not take for no fault of theirs, nor of another one of the transaction."""
+        return [place for place, error in self.errors.items() if error.code() not in _WITH_ANOTHER | THE_RECORDS_FAULT]
 
     def of(self, place: int) -> Callable[[KafkaError | None, Any], None]:
         """The callback of the record at that place."""
@@ -188,6 +201,6 @@ class _Reports:
         refused = [place for place, error in self.errors.items() if error.code() in THE_RECORDS_FAULT]
         why = self.errors[refused[0] if refused else next(iter(self.errors))]
         if one_by_one and not refused:
-            return Doubtful(f"{why.name()}: {why.str()}")
+            return Doubtful(f"{why.name()}: {why.str()}", self.failed)
         is_certain = bool(refused) and (one_by_one or self._unsent.issuperset(refused))
-        return Refused(refused, why.str(), is_certain=is_certain)
+        return Refused(refused, why.str(), self.failed, is_certain=is_certain)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from deploy.local import Stack, StackConfig
-from tests.support import free_ports
+from tests.servers.ports import stack_ports
 
 _DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
 
@@ -18,7 +18,7 @@ class HdfsServer:
     """One NameNode and one DataNode on loopback."""
 
     def __init__(self, folder: Path):
-        self._stack = Stack(StackConfig(folder, ports=free_ports()))
+        self._stack = Stack(StackConfig(folder, ports=stack_ports()))
         self.port = self._stack.config.ports.hdfs
         """Of the NameNode's WebHDFS."""
 

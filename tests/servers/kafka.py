@@ -26,8 +26,7 @@ from deploy.local.kafka import KafkaService
 from tests.polling import until
 from tests.servers.certificates import Authority
 from tests.servers.disk import small_disk
-from tests.servers.redis import free_port
-from tests.support import free_ports
+from tests.servers.ports import free_port, stack_ports
 
 MEGABYTES = 64
 """Of its disk."""
@@ -84,7 +83,7 @@ class GuardedBroker:
     """The broker, the disk that it has for itself, and what points a worker at it as USER."""
 
     def __init__(self, folder: Path):
-        self.stack = Stack(StackConfig(folder, ports=free_ports()), [GuardedKafkaService])
+        self.stack = Stack(StackConfig(folder, ports=stack_ports()), [GuardedKafkaService])
         service = self.stack.services["kafka"]
         assert isinstance(service, GuardedKafkaService)
         self.service = service

@@ -16,7 +16,7 @@ from deploy.local import StackConfig
 from deploy.local.config import HOST
 from deploy.local.kafka import CONFIG, KafkaService
 from tests.polling import until
-from tests.servers.redis import free_port
+from tests.servers.ports import free_port
 
 NODES = (1, 2, 3)
 _SINGLE = {

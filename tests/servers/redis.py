@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +18,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from deploy.local.redis import executable
+from tests.servers.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 SECONDS_TO_START = SECONDS_TO_STOP = 10.0
-PORTS_TO_TRY = 5
 
 
 class RedisServer:
@@ -61,14 +59,11 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, on the port that it had before, and return when it answers."""
-        known = self.port
-        for _ in range(1 if known else PORTS_TO_TRY):
-            self.port = known or free_port()
-            self._launch()
-            if self._answers():
-                return
+        self.port = self.port or free_port()
+        self._launch()
+        if not self._answers():
             self._end(signal.SIGKILL)
-        raise AssertionError(f"{self.binary} does not start:\n{self._log.read_text()[-2000:]}")
+            raise AssertionError(f"{self.binary} does not start:\n{self._log.read_text()[-2000:]}")
 
     def stop(self) -> None:
         """End it as an operator does: what it is configured to save is saved."""
@@ -131,11 +126,6 @@ class RedisServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def binaries() -> dict[str, str]:

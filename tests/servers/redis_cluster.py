@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Self
 from redis import Redis
 
 from tests.polling import until
-from tests.servers.redis import HOST, RedisServer, free_port, newest
+from tests.servers.ports import BUS, free_port
+from tests.servers.redis import HOST, RedisServer, newest
 
 SLOTS = 16_384
-BUS = 10_000
-"""A node's port for the others lies so far above its own."""
 _OPTIONS = {
     "cluster_enabled": "yes",
     "cluster_config_file": "nodes.conf",
@@ -36,7 +34,7 @@ class RedisCluster:
     def __enter__(self) -> Self:
         try:
             for node in self.nodes:
-                node.port = _port_with_bus()
+                node.port = free_port(BUS)
                 node.start()
             self._assign()
             self._meet()
@@ -114,15 +112,3 @@ class RedisCluster:
 def _id(client: Redis) -> bytes:
     name: bytes = client.execute_command("CLUSTER", "MYID")
     return name
-
-
-def _port_with_bus() -> int:
-    while True:
-        port = free_port()
-        if port + BUS > 65_535:
-            continue
-        try:
-            socket.create_server((HOST, port + BUS)).close()
-        except OSError:
-            continue
-        return port

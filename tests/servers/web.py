@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import socket
 import ssl
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from tests.polling import PATIENCE
 from tests.servers.certificates import Certificate
+
+_STAMPS = 35
+"""Linux's SO_TIMESTAMPNS: the kernel tells when a packet came, also where nobody had a CPU to read it."""
 
 
 class Visit(NamedTuple):
     """A request as the server saw it."""
 
     at: float
+    """When it came, on the monotonic clock. With TLS, when it was read, which on a busy machine is later."""
     path: str
 
 
@@ -27,6 +35,26 @@ class Page(NamedTuple):
     body: str = ""
     status: int = 200
     headers: dict[str, str] = {}
+
+
+class _Stamped(io.RawIOBase):
+    """Reads a connection; `at` is when what was read last had come."""
+
+    def __init__(self, connection: socket.socket):
+        self._connection = connection
+        self.at = monotonic()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size, extras, *_ = self._connection.recvmsg_into([buffer], socket.CMSG_SPACE(16))
+        self.at = monotonic()
+        for _, kind, stamp in extras:
+            if kind == _STAMPS:
+                seconds, nanoseconds = struct.unpack("qq", stamp)
+                self.at -= time() - seconds - nanoseconds / 1e9
+        return size
 
 
 class _Server(ThreadingHTTPServer):
@@ -44,10 +72,14 @@ class WebServer:
         pages: Mapping[str, Page | Callable[[int], Page]],
         host: str = "127.0.0.1",
         certificate: Certificate | None = None,
+        port: int = 0,
     ):
         self.pages: Any = pages
         self.latency = 0.0
         """Seconds until an answer."""
+        self.may_answer = threading.Event()
+        """While it is cleared, every request waits."""
+        self.may_answer.set()
         self.visits: list[Visit] = []
         self.times: Counter[str] = Counter()
         """How often each path was asked for."""
@@ -56,7 +88,8 @@ class WebServer:
         self._answering = 0
         self._lock = threading.Lock()
         self._came = threading.Condition(self._lock)
-        self._server = _Server((host, 0), self._handler())
+        self._server = _Server((host, port), self._handler())
+        self._server.socket.setsockopt(socket.SOL_SOCKET, _STAMPS, 1)  # its connections have it from there
         self.domain = f"{host}:{self._server.server_port}"
         self.url = f"{'https' if certificate else 'http'}://{self.domain}"
         if certificate is not None:
@@ -73,7 +106,7 @@ class WebServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait_for(self, visits: int, seconds: float = 30) -> None:
+    def wait_for(self, visits: int, seconds: float = PATIENCE) -> None:
         """Return when so many requests have come."""
         with self._came:
             assert self._came.wait_for(lambda: len(self.visits) >= visits, seconds), self.visits
@@ -82,15 +115,16 @@ class WebServer:
         """The moments at which `path` was asked for."""
         return [visit.at for visit in self.visits if visit.path == path]
 
-    def _answer(self, path: str) -> Page:
+    def _answer(self, path: str, at: float) -> Page:
         with self._came:
             earlier = self.times[path]
             self.times[path] += 1
-            self.visits.append(Visit(monotonic(), path))
+            self.visits.append(Visit(at, path))
             self._answering += 1
             self.at_once.append(self._answering)
             self._came.notify_all()
         sleep(self.latency)
+        self.may_answer.wait(PATIENCE)
         page = self.pages.get(path, Page("not here", 404))
         return page(earlier) if callable(page) else page
 
@@ -104,9 +138,16 @@ class WebServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                self._stamped = None
+                if not isinstance(self.connection, ssl.SSLSocket):
+                    self._stamped = _Stamped(self.connection)
+                    self.rfile = io.BufferedReader(self._stamped)
+
             def do_GET(self) -> None:
                 try:
-                    page = answer(self.path)
+                    page = answer(self.path, self._stamped.at if self._stamped else monotonic())
                     body = page.body.encode()
                     self.send_response(page.status)
                     for name, value in {"Content-Type": "text/html", **page.headers}.items():

@@ -55,9 +55,10 @@ async def _with_progress(replaying: Replay, opts: argparse.Namespace) -> None:
 def _sum_up(replaying: Replay, opts: argparse.Namespace) -> None:
     tally = replaying.tally
     total = tally.total()
-    print(f"{total:,} letters{': nothing is changed' if opts.dry_run else ''}")
+    print(f"{total:,} letter{'' if total == 1 else 's'}{': nothing is changed' if opts.dry_run else ''}")
     for result, number in tally.most_common():
         print(f"  {number:,} {result}")
-    for crawl, (new, known) in replaying.crawls.items():
+    for (_, crawl), (new, known) in replaying.crawls.items():
         print(f"  crawl {crawl}: {new:,} new requests, {known:,} known there")
-        print(f"  scrapy crawl product_spider -s FRONTIER_CRAWL_ID={crawl}")
+    for spider, crawl in sorted(replaying.reopened | replaying.crawls.keys()):
+        print(f"  scrapy crawl {spider} -s FRONTIER_CRAWL_ID={crawl}")

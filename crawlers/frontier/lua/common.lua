@@ -10,8 +10,9 @@
 -- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
+-- S:robots:<origin>    string and its :turn, :away: copies of robots.txt, which no script touches (crawlers/robots/store.py)
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
---                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters}
+--                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters, notes}
 --                             each); last (token that was settled last)
 -- S:synced             hash   slot -> run id of the Redis that was last compared with the slot's ledger
 --
@@ -25,17 +26,20 @@
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
--- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed}: its how
---                             many-th death it is; the dead letters that Kafka had of it by then; until when (ms) a
---                             replay of its items has it; the letters of theirs that are delivered by now
+-- C:dead               hash   id -> {domain, score, request, moment, reasons, death, letters, held until, replayed, holder}:
+--                             its how many-th death it is; the dead letters that Kafka had of it by then; until when (ms)
+--                             a replay of its items has it; the letters of theirs that are delivered by now; which replay
 -- C:letters            zset   id of a dead request whose letter is to be written -> moment from which any worker may (ms)
 -- C:revived            hash   id -> times that the request was dead and was sent back
 -- C:seen:<node>        set    fingerprints as integers: an intset, split in two before it is full
 -- C:split              bitmap nodes of that tree that were split; the root is 1, the children of k are 2k and 2k+1 by bit
+-- C:led                set    ids of requests that were given back after new links of their pages had been taken
+-- C:unread             set    budgets of which a page could not be read: what it leads to may not have been seen
 -- C:admitted           hash   group -> requests taken, where a page limit applies
 -- C:down               hash   domain that this crawl gave up -> times that its circuit had opened in a row by then
 -- C:copies             hash   fingerprint -> id of the last request for it that was not to be filtered
--- C:repeats            set    ids whose records Kafka has, though this Redis had forgotten that: see slot_resolve.lua
+-- C:repeats            hash   id -> {outcome, reason, dead letters} of requests whose records Kafka has, though this Redis
+--                             had forgotten that: see slot_resolve.lua
 -- C:done:<era>:<slot>  hash   id -> outcome letter, moment (s), attempts, reason; expires
 --
 -- An id is the 8 bytes of a request's fingerprint; 8 random ones for a request that must not be filtered.
@@ -202,10 +206,12 @@ local function to_queue(crawl, name, score, id, request)
   call('ZADD', crawl .. ':ready', 'NX', next_start(domain(name)), name)
 end
 
--- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox.
-local function bury(crawl, id, name, score, request, reasons, reason, letters)
+-- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox. is_read: what
+-- its page leads to is known all the same.
+local function bury(crawl, id, name, score, request, reasons, reason, letters, is_read)
+  if not is_read then call('SADD', crawl .. ':unread', name) end
   local death = tonumber(call('HGET', crawl .. ':revived', id) or 0) + 1
-  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}}))
+  call('HSET', crawl .. ':dead', id, cmsgpack.pack({name, score, request, now, reasons, death, letters or 0, 0, {}, ''}))
   if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
@@ -258,19 +264,37 @@ end
 
 local has_repeats = {}
 
--- A request that was leased gets its outcome.
-local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters)
+-- The end that Kafka has records of, whatever became of the items when the request was fetched again. One whose page could
+-- not be read again is dead, as its links may be lost; its letter was dropped with its records, and is to be written.
+local function as_committed(crawl, id, outcome, reason, letters)
+  local packed = call('HGET', crawl .. ':repeats', id)
+  if not packed then return outcome, reason, letters end
+  call('HDEL', crawl .. ':repeats', id)
+  if outcome == 'dead' and reason ~= 'item' then return outcome, reason, 0 end
+  return unpack(cmsgpack.unpack(packed), 1, 3)
+end
+
+local take_notes -- of products: see products.lua
+
+-- Ends of a request whose page was read, or is not there; and one of a page that was not.
+local READ = {item = true, ['dead letter refused'] = true, ['http 404'] = true, ['http 410'] = true}
+local UNREAD = 'not a sitemap'
+
+-- A request that was leased gets its outcome, and what it tells of products is written; `notes` may be nil.
+local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters, notes)
+  local is_skipped = notes and take_notes(notes)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
   if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
-  if has_repeats[crawl] then call('SREM', crawl .. ':repeats', id) end
+  if has_repeats[crawl] then outcome, reason, letters = as_committed(crawl, id, outcome, reason, letters) end
   if outcome == 'dead' then
     tries[#tries + 1] = reason
-    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters)
+    return bury(crawl, id, row[DOMAIN], row[SCORE], row[REQUEST], tries, reason, letters, is_skipped or READ[reason])
   end
+  if reason == UNREAD then call('SADD', crawl .. ':unread', row[DOMAIN]) end
   age(crawl, row[SCORE], -1)
   tally(crawl, outcome, 1)
-  if outcome == 'filtered' then tally(crawl, 'filtered:' .. reason, 1) end
+  if reason ~= '' and (outcome == 'filtered' or outcome == 'delivered') then tally(crawl, outcome .. ':' .. reason, 1) end
   remember(crawl, id, CODES[outcome], #tries + 1, reason, kept)
 end
 
@@ -296,15 +320,15 @@ local function are_synced(names)
   return true
 end
 
--- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters}.
+-- The requests of a prepared batch get their outcomes. Rows: {id, outcome, reason, dead letters, notes}.
 local function end_batch(crawl, batch, kept)
   local has_tries = call('EXISTS', crawl .. ':tries') == 1
   for _, request in ipairs(batch) do
-    local id, outcome, reason, letters = unpack(request)
+    local id, outcome, reason, letters, notes = unpack(request)
     local packed = call('HGET', crawl .. ':leases', id)
     if packed then
       call('HDEL', crawl .. ':leases', id)
-      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters)
+      conclude(crawl, id, cmsgpack.unpack(packed), outcome, reason, has_tries, kept, letters, notes)
     end
   end
   if #batch > 0 and call('EXISTS', crawl .. ':meta') == 1 then tally(crawl, 'version', 1) end

@@ -1,13 +1,13 @@
 -- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:ages, C:seen, C:split, C:queue, C:ready,
--- C:admitted, C:revived, S:worker:<w>, and reads S:domain.
+-- C:admitted, C:revived, S:worker:<w>, S:products, S:pages, and reads S:domain.
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
---   requests: {id, id as integer, domain, priority, request, seed?, group, limit, '', times that it was sent back}; of
---     one that is not to be filtered the id is random, and its fingerprint the last field but one: the id is remembered
---     all the same, as it may be sent again
+--   requests: {id, id as integer, domain, priority, request, seed?, group, limit, '', times that it was sent back, scope};
+--     of one that is not to be filtered the id is random, and its fingerprint in place of '': the id is remembered all the
+--     same, as it may be sent again; scope: see products.lua, '' of one that is fetched whether it is due or not
 --     seed 2 and 3: the fingerprint alone becomes known, and nothing is queued (it was seen before the crawl, elsewhere);
 --     2 counts as seeded, and filtered `imported as seen`, 3 does not count, as another shard counts it
 --   duplicates: how many more the worker knew for duplicates; refused: reason -> how many never became requests
--- Returns msgpack {added, duplicates, over a limit}; for a batch that was taken already, what was returned then;
+-- Returns msgpack {added, duplicates, over a limit, '1' or '0' of each request: whether it was no duplicate}; for a batch that was taken already, what was returned then;
 --   'gone' where the crawl takes none.
 local worker, sequence = ARGV[1], tonumber(ARGV[2])
 local batch = cmsgpack.unpack(ARGV[3])
@@ -31,11 +31,12 @@ local seen_depth = tonumber(meta[3] or 0)
 
 local function is_good(request)
   if type(request) ~= 'table' then return false end
-  local id, decimal, name, priority, body, seed, group, limit, original = unpack(request, 1, 9)
+  local id, decimal, name, priority, body, seed, group, limit, original, revived, scope = unpack(request, 1, 11)
   return type(id) == 'string' and #id == 8 and type(name) == 'string' and type(body) == 'string'
     and type(priority) == 'number' and math.abs(priority) <= HIGHEST_PRIORITY
     and type(group) == 'string' and type(limit) == 'number'
     and type(decimal) == 'string' and string.find(decimal, '^-?%d+$') and type(original) == 'string'
+    and type(revived) == 'number' and type(scope) == 'string'
 end
 
 for i, request in ipairs(requests) do
@@ -102,14 +103,20 @@ local function admit(group, limit)
 end
 
 local SEEN, SEEN_ELSEWHERE = 2, 3 -- kinds of seed
-local added, duplicates, over, seeds, seen, taken = 0, known_duplicates, 0, 0, 0, 0
+local added, duplicates, over, seeds, seen, taken, not_due = 0, known_duplicates, 0, 0, 0, 0, 0
+local news = {}
 local queues = {}
 for _, request in ipairs(requests) do
-  local id, decimal, name, priority, body, seed, group, limit, original, revived = unpack(request)
+  local id, decimal, name, priority, body, seed, group, limit, original, revived, scope = unpack(request)
+  news[#news + 1] = '1'
   if seed == SEEN or seed == SEEN_ELSEWHERE then
     if is_new(id, decimal) and seed == SEEN then seen = seen + 1 end
   elseif not is_new(id, decimal) then
     duplicates = duplicates + 1
+    news[#news] = '0'
+  elseif scope ~= '' and is_not_due(scope, id) then
+    taken = taken + 1
+    not_due = not_due + 1
   else
     if original ~= '' then call('HSET', C .. ':copies', original, id) end
     if (revived or 0) > 0 then call('HSET', C .. ':revived', id, revived) end
@@ -152,6 +159,10 @@ if over > 0 then
   count('filtered', over)
   count('filtered:page limit', over)
 end
+if not_due > 0 then
+  count('filtered', not_due)
+  count('filtered:not due', not_due)
+end
 if seen > 0 then
   count('filtered', seen)
   count('filtered:imported as seen', seen)
@@ -161,6 +172,6 @@ if taken > seeds then count('discovered', taken - seeds) end
 if added > 0 then count('pending', added) end
 if duplicates > 0 then count('duplicates', duplicates) end
 count('version', 1)
-local reply = cmsgpack.pack({added, duplicates, over})
+local reply = cmsgpack.pack({added, duplicates, over, table.concat(news)})
 call('HSET', me, 'enqueued', sequence, 'reply', reply)
 return reply

@@ -6,7 +6,7 @@
 --   domains with a delay whose leases this worker goes on with: while it has unstarted ones, no other worker can
 -- Returns msgpack {state, open, version, milliseconds until a domain is due or -1, leases}
 --   leases: {id, milliseconds until its start, delay (ms), failed attempts, domain, request, milliseconds since arrival,
---     times that it was sent back}
+--     times that it was sent back, 1 where it was worked on before and its links may have become known by that}
 local worker, token = ARGV[1], ARGV[2]
 local look, quantum = tonumber(ARGV[4]), tonumber(ARGV[5])
 local want = math.min(tonumber(ARGV[3]), 1000) -- more in the next call: Lua unpacks some thousands of values at most
@@ -119,7 +119,7 @@ local function visit(name)
     rows[#rows + 1] = id
     rows[#rows + 1] = cmsgpack.pack({token, worker, name, tonumber(members[i + 1]), request, delay > 0})
     local since = math.max(0, now - began - arrival_of(tonumber(members[i + 1]), is_depth_first))
-    leases[#leases + 1] = {id, start - now, delay, 0, name, request, since, 0}
+    leases[#leases + 1] = {id, start - now, delay, 0, name, request, since, 0, 0}
     if delay > 0 then fields.p = start end
     grid = grid + delay
     start = math.max(grid, math.ceil(start + CLOSEST * delay))
@@ -176,7 +176,15 @@ if #ids > 0 then
   if call('EXISTS', C .. ':tries') == 1 then
     local tried = call('HMGET', C .. ':tries', unpack(ids))
     for i, packed in ipairs(tried) do
-      if packed then leases[i][4] = failures_and_losses(cmsgpack.unpack(packed)) end
+      if packed then
+        local failures, losses = failures_and_losses(cmsgpack.unpack(packed))
+        leases[i][4], leases[i][9] = failures, losses > 0 and 1 or 0
+      end
+    end
+  end
+  if call('EXISTS', C .. ':led') == 1 then
+    for i, id in ipairs(ids) do
+      if call('SREM', C .. ':led', id) == 1 then leases[i][9] = 1 end
     end
   end
   if call('EXISTS', C .. ':revived') == 1 then

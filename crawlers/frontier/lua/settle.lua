@@ -1,13 +1,17 @@
 -- What became of leases. Touches C:leases, C:counts, C:ages, C:delayed, C:later, C:tries, C:dead, C:done, C:queue,
--- C:ready, C:down, C:letters, S:domain, S:held, S:busy, S:worker:<w>. It frees memory, so it also works where Redis is at maxmemory.
+-- C:ready, C:down, C:letters, S:domain, S:held, S:busy, S:worker:<w>, S:products, S:memory. It frees memory, so it also works
+-- where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
 --   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
 --   {'done', id, token, started?}                                it was worked on; slot_*.lua settle it with its records
---   {'settle', id, token, started?, outcome, reason, letters}     delivered, expanded, redirected, empty, filtered, dead;
---                                                                 letters: those of a dead one that Kafka has
+--   {'settle', id, token, started?, outcome, reason, letters, notes}
+--                                                                 delivered, expanded, redirected, empty, filtered, dead;
+--                                                                 letters: those of a dead one that Kafka has; notes of
+--                                                                 products, where there are any: see products.lua
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
---   {'release', id, token, started?}                              back to its place, as if it had not been leased
+--   {'release', id, token, started?, 1 where links of its page were new}
+--                                                                 back to its place, as if it had not been leased
 --   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
 --   settings: {default delay (ms), failures that open a circuit, cool-down (ms), longest cool-down (ms),
 --     openings until a crawl gives a domain up, seconds that outcomes are kept}
@@ -23,7 +27,8 @@ if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.
 
 for i, operation in ipairs(operations) do
   local outcome = operation[1] == 'settle' and operation[5]
-  if not WHAT[operation[1]] or outcome and outcome ~= 'dead' and not CODES[outcome] then
+  local is_known = WHAT[operation[1]] and (not outcome or outcome == 'dead' or CODES[outcome])
+  if not is_known or (outcome and operation[8] and not are_notes(operation[8])) then
     return redis.error_reply('POISON ' .. i)
   end
 end
@@ -100,9 +105,9 @@ function act.done(id, row, started)
   if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
 end
 
-function act.settle(id, row, started, outcome, reason, letters)
+function act.settle(id, row, started, outcome, reason, letters, notes)
   let_go(id, row, started)
-  conclude(C, id, row, outcome, reason, has_tries, kept, letters)
+  conclude(C, id, row, outcome, reason, has_tries, kept, letters, notes)
 end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)
@@ -123,8 +128,9 @@ function act.retry(id, row, started, after, reason, most_attempts, request)
   tally(C, 'retried', 1)
 end
 
-function act.release(id, row, started)
+function act.release(id, row, started, has_led)
   let_go(id, row, started)
+  if has_led == 1 then call('SADD', C .. ':led', id) end
   to_queue(C, row[DOMAIN], row[SCORE], id, row[REQUEST])
   tally(C, 'pending', 1)
 end

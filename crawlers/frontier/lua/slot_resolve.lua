@@ -4,8 +4,8 @@
 -- C:leases, C:counts, C:ages, C:tries, C:dead, C:done, C:queue, C:ready.
 -- ARGV: slot, claim, run id as slot_look told it, offset after the entries, new token for the prepared batch or '' (given
 --   back), seconds that outcomes are kept, most times that a request may be lost with its worker,
---   msgpack {token, crawl, {id, outcome, reason} each} of each entry since the stored offset, milliseconds to live,
---   1 where these are the last entries, token of the batch that the claimant has in memory or ''
+--   msgpack {token, crawl, {id, outcome, reason, dead letters} each} of each entry since the stored offset, milliseconds
+--   to live, 1 where these are the last entries, token of the batch that the claimant has in memory or ''
 -- Returns msgpack {what, ids that are prepared under the new token}; what: lost, again (Redis was restarted meanwhile),
 --   more (entries are to come), none (was prepared), settled, kept, released; past: the batch in memory was settled before
 local slot, claim, here, offset, new_token = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -35,7 +35,9 @@ for _, entry in ipairs(entries) do
     token, batch, what = nil, {}, 'settled'
     call('HSET', key, 'last', entry_token)
   elseif is_open(entry_crawl) then
-    for _, request in ipairs(requests) do call('SADD', entry_crawl .. ':repeats', request[1]) end
+    for _, request in ipairs(requests) do
+      call('HSET', entry_crawl .. ':repeats', request[1], cmsgpack.pack({unpack(request, 2, 4)}))
+    end
   end
 end
 
@@ -51,8 +53,8 @@ if token then
   local is_synced = call('HGET', S .. ':synced', slot) == here
   local open = {}
   for _, request in ipairs(batch) do
-    if call('SISMEMBER', crawl .. ':repeats', request[1]) == 1 then
-      end_batch(crawl, {request}, kept)
+    if call('HEXISTS', crawl .. ':repeats', request[1]) == 1 then
+      end_batch(crawl, {{unpack(request, 1, 4)}}, kept) -- without its notes: they are on records that Kafka never got
     else
       open[#open + 1] = request
     end

@@ -62,7 +62,9 @@ async def requeue(settings: Any, args: list[str], opts: argparse.Namespace) -> i
     if done.lost:
         print(f"  {done.lost:,} were sent back by somebody else first")
     if done.taken:
-        print(f"  {done.taken:,} are left to `scrapy dlq replay`, which is at their items")
+        print(
+            f"  {done.taken:,} are left to `scrapy dlq replay`, which is at their items: run it again if it has ended"
+        )
     if done.revived:
         print(f"  scrapy crawl {opts.spider} -s FRONTIER_CRAWL_ID={crawl}")
     return DONE

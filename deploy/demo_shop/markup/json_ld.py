@@ -203,7 +203,7 @@ def _group_head(product: ShopProduct) -> Node:
 
 def _variants(shop: Shop, product: ShopProduct) -> list[ShopProduct]:
     assert product.group
-    return shop.catalog.domains[product.locale.number].groups[product.group]
+    return shop.catalog.domains[product.locale.number].variants(product)
 
 
 _SHAPES = {

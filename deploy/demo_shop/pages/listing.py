@@ -16,7 +16,7 @@ FEATURED = 8
 
 def home_page(shop: Shop, domain: DomainCatalog) -> str:
     locale = domain.locale
-    picked = domain.listed[:: len(domain.listed) // FEATURED][:FEATURED]
+    picked = domain.sold(domain.listed[:: len(domain.listed) // FEATURED][:FEATURED])
     campaign = "?utm_source=home&utm_medium=featured"
     featured = "".join(card(shop, product, source=campaign if n % 2 else "") for n, product in enumerate(picked))
     content = (
@@ -37,7 +37,7 @@ def department_page(shop: Shop, domain: DomainCatalog, slug: str) -> str:
 def category_page(shop: Shop, domain: DomainCatalog, category: Category, number: int) -> str | None:
     """None where the category has no such page."""
     locale = domain.locale
-    products = [p for p in domain.by_category[category.slug] if p.lists_in_category]
+    products = [p for p in domain.sold(domain.by_category[category.slug]) if p.lists_in_category]
     shown = products[(number - 1) * PER_PAGE : number * PER_PAGE]
     if not shown or number < 1:
         return None

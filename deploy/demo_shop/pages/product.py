@@ -88,7 +88,7 @@ def _variants(shop: Shop, product: ShopProduct) -> str:
     if not product.group:
         return ""
     links = ""
-    for variant in shop.catalog.domains[product.locale.number].groups[product.group]:
+    for variant in shop.catalog.domains[product.locale.number].variants(product):
         label = escape(f"{variant.color} / {variant.size}")
         links += f"<b>{label}</b>" if variant.sku == product.sku else f'<a href="{variant.path}">{label}</a>'
     return f'<p class="note">{escape(product.locale.ui["variants"])}</p><div class="variants">{links}</div>\n'

@@ -55,13 +55,13 @@ def js_product_data(shop: Shop, product: ShopProduct) -> str:
 
 
 def js_category_data(shop: Shop, domain: DomainCatalog, category: Category) -> str:
-    listed = cards(shop, domain.by_category[category.slug])
+    listed = cards(shop, domain.sold(domain.by_category[category.slug]))
     html = f'<h1>{escape(category.name)}</h1><div class="grid">{listed}</div>'
     return json.dumps({"title": category.name, "html": html, "head": ""})
 
 
 def scroll_page(shop: Shop, domain: DomainCatalog, category: Category) -> str:
-    first = cards(shop, domain.by_category[category.slug][:SCROLL_FIRST])
+    first = cards(shop, domain.sold(domain.by_category[category.slug])[:SCROLL_FIRST])
     script = _MORE % (SCROLL_FIRST, scroll_data_path(category))
     content = (
         f'<h1>{escape(category.name)}</h1>\n<div class="grid" id="list">{first}</div>\n'
@@ -71,7 +71,7 @@ def scroll_page(shop: Shop, domain: DomainCatalog, category: Category) -> str:
 
 
 def scroll_data(shop: Shop, domain: DomainCatalog, category: Category, offset: int) -> str:
-    products = domain.by_category[category.slug]
+    products = domain.sold(domain.by_category[category.slug])
     following = offset + SCROLL_STEP
     shown = cards(shop, products[offset:following])
     return json.dumps({"html": shown, "next": following if following < len(products) else None})

@@ -1,0 +1,1 @@
+"""Walls that sites show instead of pages: blocks, challenges, CAPTCHAs."""

@@ -1,0 +1,72 @@
+"""Why a request does not get its page, where it is Seine that says so.
+
+A middleware or a download handler raises one of these; RequestOutcomes tells it as `outcome/reason`, which is what
+`scrapy frontier why` answers.
+
+IgnoreRequest
+└── Refused      filtered/reason: a rule does not let it be fetched, or its page be used
+GivenUp          dead/reason: what came is not to be worked on
+└── Postponed    worth another attempt; dead/reason where it was the last
+    ├── Banned       the page of a wall
+    └── RobotsUnreachable   nobody can tell yet what robots.txt allows
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+
+class Refused(IgnoreRequest):
+    """A rule of the operator's, of the site's or of safety."""
+
+    outcome: ClassVar[str] = "filtered"
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class GivenUp(Exception):
+    """Another attempt would come to the same. `response` is what came, where something did."""
+
+    outcome: ClassVar[str] = "dead"
+
+    def __init__(self, reason: str, message: str, response: Response | None = None):
+        super().__init__(message)
+        self.reason = reason
+        self.response = response
+
+
+class Postponed(GivenUp):
+    """Another attempt may come to something else, `wait` seconds from now at the earliest."""
+
+    wait = 0.0
+
+
+class Banned(Postponed):
+    """The site shows a wall instead of the page; `kind` is one of crawlers.bans.kinds."""
+
+    def __init__(self, kind: str, message: str, response: Response):
+        super().__init__(kind, message, response)
+        self.kind = kind
+
+
+class RobotsUnreachable(Postponed):
+    """robots.txt cannot be had, and no copy of it either: until then nothing may be fetched."""
+
+    def __init__(self, message: str, wait: float):
+        super().__init__("robots unreachable", message)
+        self.wait = wait
+
+
+def answer_of(result: Any) -> Response | None:
+    """The response that a download's result is, or failed over."""
+    if isinstance(result, Failure):
+        result = result.value
+    if isinstance(result, GivenUp):
+        result = result.response
+    return result if isinstance(result, Response) else None

@@ -1,0 +1,118 @@
+"""The rules of an origin: fetched once by the fleet, kept for a day, and used longer while no newer ones can be had."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import structlog
+from scrapy.robotstxt import ProtegoRobotParser
+
+from crawlers import metrics
+from crawlers.frontier.connection import AWAY
+from crawlers.refusals import Refused, RobotsUnreachable
+from crawlers.robots.fetching import Unreachable, fetch_robots
+from crawlers.robots.store import LocalStore, RobotsStore
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+log = structlog.get_logger("seine.robots")
+
+_REMEMBERED = 4096
+"""Origins whose rules are parsed in a worker."""
+_LOOK = 0.1
+"""Seconds between two looks at what another worker is fetching."""
+_LONGEST_STALE = 60.0
+"""Seconds that a worker uses a stale copy before it looks for a new one again."""
+
+
+@dataclass(slots=True)
+class Known:
+    """An origin's rules, as far as this worker knows."""
+
+    rules: ProtegoRobotParser
+    until: float
+    """On the monotonic clock."""
+    is_told: bool = False
+    """Whether others have heard of them."""
+
+
+class Robots:
+    """`ttl`: seconds that a copy is fresh; `keep`: seconds that one is better than none."""
+
+    def __init__(self, crawler: Crawler, store: RobotsStore, ttl: float, keep: float, turn: float):
+        self._crawler = crawler
+        self._store = store
+        self._local = LocalStore(keep, turn)
+        """Used while Redis is away."""
+        self._ttl = ttl
+        self._keep = keep
+        self._known: dict[str, Known] = {}
+        self._asking: dict[str, asyncio.Task[Known]] = {}
+
+    def known(self, origin: str) -> Known | None:
+        """The rules, where this worker has them and they hold."""
+        known = self._known.get(origin)
+        return known if known is not None and known.until > monotonic() else None
+
+    async def find(self, origin: str) -> Known:
+        """The rules. Raises RobotsUnreachable where nobody can tell them, Refused where nobody may ask."""
+        task = self._asking.get(origin)
+        if task is None:
+            task = self._asking[origin] = asyncio.create_task(self._find_anywhere(origin))
+            task.add_done_callback(lambda _: self._asking.pop(origin, None))
+        return await asyncio.shield(task)
+
+    async def _find_anywhere(self, origin: str) -> Known:
+        try:
+            return await self._find(origin, self._store)
+        except AWAY:
+            return await self._find(origin, self._local)
+
+    async def _find(self, origin: str, store: RobotsStore) -> Known:
+        while True:
+            copy = await store.look(origin)
+            if copy is not None and copy.age < self._ttl:
+                return self._remember(origin, copy.body, self._ttl - copy.age)
+            turn = await store.take_turn(origin)
+            if turn.is_ours:
+                return await self._fetch(origin, store, copy.body if copy is not None else None)
+            if copy is not None:
+                return self._remember(origin, copy.body, min(turn.wait, _LONGEST_STALE))
+            if not turn.is_fetching:
+                raise RobotsUnreachable(f"{origin}/robots.txt was unreachable", turn.wait)
+            await asyncio.sleep(_LOOK)
+
+    async def _fetch(self, origin: str, store: RobotsStore, stale: bytes | None) -> Known:
+        assert self._crawler.engine is not None
+        try:
+            body = await fetch_robots(self._crawler.engine, origin)
+        except Refused:
+            await store.give_turn_back(origin)
+            raise
+        except Unreachable as error:
+            return await self._do_without(origin, store, stale, str(error))
+        metrics.ROBOTS.labels("fetched").inc()
+        await store.put(origin, body)
+        return self._remember(origin, body, self._ttl)
+
+    async def _do_without(self, origin: str, store: RobotsStore, stale: bytes | None, why: str) -> Known:
+        metrics.ROBOTS.labels("unreachable").inc()
+        absence = await store.miss(origin)
+        log.warning("robots.txt unreachable", origin=origin, why=why, has_copy=stale is not None)
+        if stale is not None:
+            return self._remember(origin, stale, min(absence.pause, _LONGEST_STALE))
+        if absence.seconds < self._keep:
+            raise RobotsUnreachable(f"{origin}/robots.txt: {why}", absence.pause)
+        await store.put(origin, b"")
+        return self._remember(origin, b"", self._ttl)
+
+    def _remember(self, origin: str, body: bytes, seconds: float) -> Known:
+        self._known.pop(origin, None)
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        known = self._known[origin] = Known(ProtegoRobotParser(body, self._crawler.spider), monotonic() + seconds)
+        return known

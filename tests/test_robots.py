@@ -1,0 +1,287 @@
+"""robots.txt: one copy for the fleet, obeyed as RFC 9309 has it; and what pages ask of robots themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from scrapy.http import HtmlResponse
+
+from crawlers.frontier.connection import AWAY, Servers
+from crawlers.frontier.keys import Keys
+from crawlers.robots.directives import directives_of, token_of
+from crawlers.robots.store import LocalStore, RedisStore, pause_after
+from tests.fleet import Ended, FrontierSeine, links
+from tests.servers.redis import RedisServer
+from tests.servers.web import Page, WebServer
+from tests.support import Finished, Seine
+
+Web = Callable[..., WebServer]
+TEXT = {"Content-Type": "text/plain"}
+PRIVATE = Page("User-agent: *\nDisallow: /private", headers=TEXT)
+SITE = {"/": links("/private", "/open"), "/open": Page("x"), "/private": Page("x")}
+
+
+def crawl(fleet: FrontierSeine, server: WebServer, **settings: Any) -> Ended:
+    return fleet.crawl_from(server, "/", ROBOTSTXT_OBEY=1, **settings)
+
+
+def paths(server: WebServer) -> list[str]:
+    return sorted(visit.path for visit in server.visits)
+
+
+# --- The file
+
+
+def test_what_is_forbidden_is_filtered_and_why_tells_it(fleet: FrontierSeine, web: Web) -> None:
+    server = web({**SITE, "/robots.txt": PRIVATE})
+    ended = crawl(fleet, server)
+    assert paths(server) == ["/", "/open", "/robots.txt"]
+    assert ended.of("filtered:robots", "empty", "expanded") == {"filtered:robots": 1, "empty": 1, "expanded": 1}
+    told = fleet.run(
+        *("frontier", "why", f"{server.url}/private", "--spider", "path_spider", "--json"),
+        *("-s", "SPIDER_MODULES=tests.spiders"),
+    )
+    [answer] = json.loads(told.out)["requests"]
+    assert (answer["fate"], answer["reason"]) == ("filtered", "robots")
+
+
+def test_a_fleet_fetches_it_once(fleet: FrontierSeine, web: Web) -> None:
+    many = [f"/open-{n}" for n in range(40)]
+    server = web({"/": links(*many), "/robots.txt": PRIVATE})
+    server.latency = 0.05
+    options = fleet.options(ROBOTSTXT_OBEY=1, FRONTIER_CRAWL_ID="together")
+    workers = [fleet.start("crawl", "path_spider", "-a", f"url={server.url}/", *options) for _ in range(3)]
+    outputs = [worker.communicate(timeout=90) for worker in workers]
+    assert len(server.visits_of("/robots.txt")) == 1
+    assert set(many) <= set(paths(server))
+    fleet.ended(Finished(0, *outputs[0]), server)
+    crawl(fleet, server, FRONTIER_CRAWL_ID="next")
+    assert len(server.visits_of("/robots.txt")) == 1, "the next crawl uses the same copy"
+
+
+def test_while_it_is_unreachable_nothing_is_fetched_and_nothing_is_lost(fleet: FrontierSeine, web: Web) -> None:
+    """5xx: the fleet asks again after a pause, and the request waits for that."""
+    server = web({**SITE, "/robots.txt": lambda earlier: PRIVATE if earlier else Page("", 503)})
+    ended = crawl(fleet, server)
+    assert [visit.path for visit in server.visits][:3] == ["/robots.txt", "/robots.txt", "/"]
+    first, second = server.visits_of("/robots.txt")
+    assert second - first > 0.9
+    assert ended.of("filtered:robots", "empty") == {"filtered:robots": 1, "empty": 1}
+
+
+@pytest.mark.parametrize("status", [500, 429])
+def test_what_stays_unreachable_ends_as_that(fleet: FrontierSeine, web: Web, status: int) -> None:
+    server = web({**SITE, "/robots.txt": Page("", status)})
+    ended = crawl(fleet, server, RETRY_TIMES=1)
+    assert ended.dead == {"/": ["robots unreachable", "robots unreachable"]}
+    assert set(paths(server)) == {"/robots.txt"}
+
+
+def test_a_stale_copy_is_obeyed_while_no_new_one_can_be_had(fleet: FrontierSeine, web: Web) -> None:
+    server = web({**SITE, "/robots.txt": lambda earlier: Page("", 500) if earlier else PRIVATE})
+    crawl(fleet, server)
+    ended = crawl(fleet, server, ROBOTSTXT_TTL=0.001, FRONTIER_CRAWL_ID="later")
+    assert len(server.visits_of("/robots.txt")) > 1
+    assert server.visits_of("/private") == []
+    assert ended.counts["filtered:robots"] == 1
+
+
+def test_what_was_unreachable_for_too_long_is_as_good_as_none(fleet: FrontierSeine, web: Web) -> None:
+    server = web({**SITE, "/robots.txt": Page("", 500)})
+    ended = crawl(fleet, server, ROBOTSTXT_STALE=2, RETRY_TIMES=5)
+    assert ended.of("empty", "expanded") == {"empty": 2, "expanded": 1}
+
+
+def test_an_old_copy_is_fetched_anew(fleet: FrontierSeine, web: Web) -> None:
+    server = web({**SITE, "/robots.txt": lambda earlier: Page("", headers=TEXT) if earlier else PRIVATE})
+    crawl(fleet, server)
+    crawl(fleet, server, ROBOTSTXT_TTL=0.5, FRONTIER_CRAWL_ID="later")
+    assert len(server.visits_of("/private")) == 1
+
+
+def chain(redirects: int) -> dict[str, Page]:
+    steps = [f"/robots-{n}" for n in range(redirects)]
+    pages = {step: Page("", 302, {"Location": after}) for step, after in zip(steps, [*steps[1:], "/last"], strict=True)}
+    return {**pages, "/robots.txt": pages.pop("/robots-0", Page("", 302, {"Location": "/last"})), "/last": PRIVATE}
+
+
+def test_every_origin_has_its_own_and_each_answer_its_meaning(fleet: FrontierSeine, web: Web) -> None:
+    big = PRIVATE.body + "\n" + "# more\n" * 80_000 + "\nUser-agent: *\nDisallow: /open\n"
+    robots: dict[str, tuple[dict[str, Any], bool]] = {
+        "none": ({}, True),
+        "forbidden": ({"/robots.txt": Page("", 403)}, True),
+        "five redirects": (chain(5), False),
+        "six redirects": (chain(6), True),
+        "a page": ({"/robots.txt": Page("<html><p>Welcome</p>")}, True),
+        "more than is read": ({"/robots.txt": Page(big, headers=TEXT)}, False),
+        "for us": ({"/robots.txt": Page("User-agent: seine\nDisallow: /private\nUser-agent: *\nDisallow: /")}, False),
+        "for others": ({"/robots.txt": Page("User-agent: otherbot\nDisallow: /")}, True),
+    }
+    servers = {name: web({**SITE, **pages}) for name, (pages, _) in robots.items()}
+    start = web({"/": links(*(f"{server.url}/" for server in servers.values()))})
+    crawl(fleet, start)
+    for name, server in servers.items():
+        assert len(server.visits_of("/open")) == 1, name
+        assert bool(server.visits_of("/private")) == robots[name][1], name
+
+
+def test_without_redis_a_worker_has_its_own_copy(offline: Seine, web: Web) -> None:
+    server = web({**SITE, "/robots.txt": PRIVATE})
+    finished = offline.crawl("-a", f"urls={server.url}/", "-a", "follow=1")
+    assert paths(server) == ["/", "/open", "/robots.txt"]
+    assert [event["reason"] for event in finished.events("request", outcome="filtered")] == ["robots"]
+
+
+def test_a_site_may_be_excepted(offline: Seine, web: Web, sites: Any) -> None:
+    server = web({**SITE, "/robots.txt": PRIVATE})
+    (sites / "mine.toml").write_text(
+        f'name = "mine"\ndomains = ["{server.domain}"]\nseeds = ["{server.url}/"]\n[robots]\nobey = false\n'
+    )
+    offline.crawl("-a", "sites=mine")
+    assert paths(server) == ["/", "/open", "/private"]
+
+
+# --- The stores
+
+
+@pytest.fixture(params=["local", "redis"])
+def store(request: pytest.FixtureRequest, redis_server: RedisServer, fleet: FrontierSeine) -> Callable[..., Any]:
+    def make(keep: float = 60, turn: float = 60) -> LocalStore | RedisStore:
+        if request.param == "local":
+            return LocalStore(keep, turn)
+        servers = Servers({}, redis_server.url, "", "", cluster=False)
+        return RedisStore(servers, fleet.keys, keep, turn)
+
+    return make
+
+
+ORIGIN = "https://shop.example"
+
+
+def test_a_turn_is_one_workers_until_the_copy_is_there(store: Callable[..., Any]) -> None:
+    async def scene() -> None:
+        shared = store()
+        assert await shared.look(ORIGIN) is None
+        assert (await shared.take_turn(ORIGIN)).is_ours
+        second = await shared.take_turn(ORIGIN)
+        assert (second.is_ours, second.is_fetching) == (False, True)
+        assert 50 < second.wait <= 60
+        await shared.put(ORIGIN, b"Disallow: /")
+        copy = await shared.look(ORIGIN)
+        assert copy.body == b"Disallow: /"
+        assert 0 <= copy.age < 5
+        assert (await shared.take_turn(ORIGIN)).is_ours
+
+    asyncio.run(scene())
+
+
+def test_pauses_grow_until_there_is_a_copy_again(store: Callable[..., Any]) -> None:
+    async def scene() -> None:
+        shared = store()
+        await shared.take_turn(ORIGIN)
+        assert [(await shared.miss(ORIGIN)).pause for _ in range(4)] == [1, 2, 4, 8]
+        turn = await shared.take_turn(ORIGIN)
+        assert (turn.is_ours, turn.is_fetching) == (False, False)
+        assert 7 < turn.wait <= 8
+        await shared.put(ORIGIN, b"")
+        assert (await shared.miss(ORIGIN)).pause == 1
+
+    asyncio.run(scene())
+
+
+def test_a_dead_workers_turn_ends_and_a_copy_too(store: Callable[..., Any]) -> None:
+    async def scene() -> None:
+        shared = store(keep=0.05, turn=0.05)
+        await shared.take_turn(ORIGIN)
+        await shared.put("https://other.example", b"x")
+        await asyncio.sleep(0.06)
+        assert (await shared.take_turn(ORIGIN)).is_ours
+        assert await shared.look("https://other.example") is None
+
+    asyncio.run(scene())
+
+
+def test_a_store_that_is_away_says_so_and_works_again_afterwards(redis_server: RedisServer, nowhere: str) -> None:
+    async def scene() -> None:
+        host, port = nowhere.split(":")
+        away = Servers({"host": host, "port": int(port)}, None, "", "", cluster=False)
+        shared = RedisStore(away, Keys("test-away", "spider"), 60, 60)
+        with pytest.raises(AWAY):
+            await shared.look(ORIGIN)
+        shared._servers = Servers({}, redis_server.url, "", "", cluster=False)
+        assert await shared.look(ORIGIN) is None
+        await shared.close()
+
+    asyncio.run(scene())
+
+
+def test_a_pause_has_an_end() -> None:
+    assert pause_after(100) == 300
+
+
+# --- The pages
+
+
+def page(head: str = "", *tags: str) -> HtmlResponse:
+    html = f"<!doctype html><html><head>{head}</head><body>robots</body></html>"
+    return HtmlResponse("http://a.test/", body=html.encode(), headers={"X-Robots-Tag": list(tags)})
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (page(), set()),
+        (page('<meta name="robots" content="noindex, nofollow">'), {"noindex", "nofollow"}),
+        (page("<META CONTENT='NoIndex' NAME=ROBOTS>"), {"noindex"}),
+        (page('<meta name="robots" content="none">'), {"noindex", "nofollow"}),
+        (page('<meta name="googlebot" content="noindex">'), set()),
+        (page('<meta name="robots" content="all"><meta name="description" content="noindex">'), set()),
+        (page("", "noindex"), {"noindex"}),
+        (page("", "otherbot: noindex, nofollow"), set()),
+        (page("", "otherbot: noindex", "seine: nofollow"), {"nofollow"}),
+        (page("", "unavailable_after: 25 Jun 2030 15:00:00 PST, noindex"), {"noindex"}),
+        (page("", "max-snippet: 10, nofollow"), {"nofollow"}),
+    ],
+)
+def test_what_a_page_asks_of_robots(response: HtmlResponse, expected: set[str]) -> None:
+    assert directives_of(response, "seine") == expected
+
+
+def test_the_token_is_the_agents_first_word() -> None:
+    assert token_of("Seine (+https://example.org/seine-bot)") == "seine"
+    assert token_of("My-Bot/2.0") == "my-bot"
+
+
+NOINDEX = Page('<head><meta name="robots" content="noindex"></head><a href="/from-noindex">x</a>')
+NOFOLLOW = Page('<a href="/from-nofollow">x</a>', headers={"X-Robots-Tag": "nofollow"})
+WISHES = {
+    "/": links("/item-noindex", "/item-nofollow"),
+    "/item-noindex": NOINDEX,
+    "/item-nofollow": NOFOLLOW,
+    "/from-noindex": Page("x"),
+    "/from-nofollow": Page("x"),
+}
+
+
+def test_no_items_of_noindex_and_no_links_of_nofollow(fleet: FrontierSeine, web: Web) -> None:
+    server = web(WISHES)
+    ended = crawl(fleet, server)
+    assert ended.of("filtered:robots", "delivered") == {"filtered:robots": 1, "delivered": 1}
+    assert len(server.visits_of("/from-noindex")) == 1
+    assert server.visits_of("/from-nofollow") == []
+
+
+def test_what_is_kept_to_is_the_operators_choice(fleet: FrontierSeine, web: Web) -> None:
+    server = web(WISHES)
+    ended = crawl(fleet, server, ROBOTS_DIRECTIVES="noindex")
+    assert ended.counts["filtered:robots"] == 1
+    assert len(server.visits_of("/from-nofollow")) == 1
+    finished = fleet.crawl("-a", f"urls={server.url}/", ROBOTS_DIRECTIVES="noarchive")
+    assert (finished.code, finished.err) == (
+        2,
+        "seine: ROBOTS_DIRECTIVES: noarchive: expected noindex or nofollow, comma separated\n",
+    )

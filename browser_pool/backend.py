@@ -93,6 +93,11 @@ class Launch:
     """Where a browser runs already, or is to be had; '' is this machine."""
 
 
+def without_remote(message: str, launch: Launch) -> str:
+    """`message` without the remote browser's address, which may have credentials."""
+    return message.replace(launch.remote, "BROWSER_REMOTE_URL") if launch.remote else message
+
+
 class Page(ABC):
     """A tab, used for one page after another."""
 

@@ -13,7 +13,7 @@ import psutil
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
-from browser_pool.backend import Backend, Browser, Context, Launch
+from browser_pool.backend import Backend, Browser, Context, Launch, without_remote
 from browser_pool.chromium import Chromium, RemoteChromium
 from browser_pool.emulation import HINTS, Engine
 from browser_pool.errors import BrowserGone, BrowserTimeout
@@ -49,7 +49,7 @@ class PlaywrightBackend(Backend):
             await browser.kill()
             await self.close()
             if isinstance(error, PlaywrightError | OSError):
-                raise BrowserGone(f"launch: {_first_line(error)}") from None
+                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch)}") from None
             raise
         return browser
 

@@ -16,7 +16,7 @@ from selenium.webdriver import ChromeOptions, Remote
 from selenium.webdriver.remote.client_config import ClientConfig
 from urllib3.exceptions import HTTPError
 
-from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered
+from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered, without_remote
 from browser_pool.emulation import HINTS, Engine
 from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout, PageFailed
 from browser_pool.limits import within
@@ -49,7 +49,7 @@ class SeleniumBackend(Backend):
         except BaseException as error:
             await browser.kill()
             if isinstance(error, WebDriverException | OSError | HTTPError):
-                raise BrowserGone(f"launch: {_line(error)}") from None
+                raise BrowserGone(f"launch: {without_remote(_line(error), launch)}") from None
             raise
         return browser
 

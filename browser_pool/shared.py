@@ -9,6 +9,7 @@ from browser_pool.backends import backend_of
 from browser_pool.egress import Egress
 from browser_pool.options import PoolOptions
 from browser_pool.pool import BrowserPool
+from browser_pool.remote import Listening
 from crawlers.fetching.policy import AddressPolicy
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class SharedPool:
         """Raises UserError where there is no browser."""
         if crawler not in cls._pools:
             settings: Any = crawler.settings
-            egress = Egress(AddressPolicy.of(crawler).rules_of)
+            egress = Egress(AddressPolicy.of(crawler).rules_of, listening=Listening.from_settings(settings))
             pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), egress)
             pool.open()
             cls._pools[crawler] = pool

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from w3lib.url import file_uri_to_path
 
+from browser_pool.remote import check_remote
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
@@ -45,7 +46,7 @@ _POSITIVE = {
 }
 _CHOICES = {
     "EMIT": ("all", "changes"),
-    "BROWSER_BACKEND": ("playwright", "selenium"),
+    "BROWSER_BACKEND": ("playwright", "selenium", "undetected"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }
@@ -76,6 +77,7 @@ def check_settings(settings: Any) -> None:
         if value := settings.get(name):
             _check_text(name, str(value))
     _check_claims(settings)
+    check_remote(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))
     for status in settings.getlist("BAN_STATUSES"):

@@ -27,6 +27,8 @@ class Visit(NamedTuple):
     at: float
     """When it came, on the monotonic clock. With TLS, when it was read, which on a busy machine is later."""
     path: str
+    headers: dict[str, str] = {}
+    """By lower-case name."""
 
 
 class Page(NamedTuple):
@@ -115,11 +117,11 @@ class WebServer:
         """The moments at which `path` was asked for."""
         return [visit.at for visit in self.visits if visit.path == path]
 
-    def _answer(self, path: str, at: float) -> Page:
+    def _answer(self, path: str, at: float, headers: dict[str, str]) -> Page:
         with self._came:
             earlier = self.times[path]
             self.times[path] += 1
-            self.visits.append(Visit(at, path))
+            self.visits.append(Visit(at, path, headers))
             self._answering += 1
             self.at_once.append(self._answering)
             self._came.notify_all()
@@ -147,7 +149,8 @@ class WebServer:
 
             def do_GET(self) -> None:
                 try:
-                    page = answer(self.path, self._stamped.at if self._stamped else monotonic())
+                    headers = {name.lower(): value for name, value in self.headers.items()}
+                    page = answer(self.path, self._stamped.at if self._stamped else monotonic(), headers)
                     body = page.body.encode()
                     self.send_response(page.status)
                     for name, value in {"Content-Type": "text/html", **page.headers}.items():

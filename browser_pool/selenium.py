@@ -57,7 +57,7 @@ class SeleniumBackend(Backend):
         if launch.remote:
             browser.end = GridDriver(launch)
         else:
-            browser.end = await LocalDriver.start(self.program(launch), launch)
+            browser.end = await LocalDriver.start(await asyncio.to_thread(self.program, launch), launch)
         await browser.connect(launch)
 
     def program(self, launch: Launch) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from scrapy.settings import Settings
 from browser_pool.backend import Backend
 from browser_pool.egress import Egress
 from browser_pool.errors import BrowserError, PageFailed
+from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from browser_pool.remote import Listening, check_remote
@@ -21,7 +23,7 @@ from browser_pool.selenium import SeleniumBackend
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
-from tests.browsers import BOT, anywhere, pool_of, run, short_folder, task
+from tests.browsers import BOT, anywhere, run, short_folder, task
 from tests.polling import eventually
 from tests.servers.browser import RemoteBrowser
 from tests.servers.web import Page, WebServer
@@ -39,8 +41,15 @@ class Elsewhere:
 
     @asynccontextmanager
     async def pool(self, **options: Any) -> AsyncIterator[BrowserPool]:
-        async with pool_of(self._make_backend(), self._folder, remote=self.remote.url, **options) as pool:
+        egress = options.pop("egress", None) or Egress(anywhere)
+        options |= {"remote": self.remote.url, "folder": str(self._folder)}
+        pool = BrowserPool(self._make_backend(), PoolOptions(**options), egress)
+        pool.open()
+        try:
             yield pool
+        finally:
+            await pool.close()
+        assert not os.listdir(self._folder)
 
 
 @pytest.fixture(params=[("chromium", PlaywrightBackend), ("chromedriver", SeleniumBackend)], ids=lambda kind: kind[0])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +23,8 @@ class RemoteBrowser:
 
     def __init__(self, kind: str):
         self._kind = kind
-        self._port = 0
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -38,22 +41,19 @@ class RemoteBrowser:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        said = Path(self._folder.name) / "DevToolsActivePort"
-        said.unlink(missing_ok=True)
-        profile = f"--user-data-dir={self._folder.name}"
-        chromium = ["chromium", *switches(), f"--remote-debugging-port={self._port}", profile, "about:blank"]
-        chromedriver = ["chromedriver", f"--port={self._port}"]
-        log = Path(self._folder.name) / "log"
-        with log.open("wb") as output:
-            command = chromium if self._kind == "chromium" else chromedriver
-            self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        commands = {
+            "chromium": [*switches(), f"--remote-debugging-port={self._port}", f"--user-data-dir={self._folder.name}"],
+            "chromedriver": [f"--port={self._port}"],
+        }
+        command = [self._kind, *commands[self._kind]]
+        with (Path(self._folder.name) / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        until(self._answers, f"a {self._kind}")
 
-        def port() -> str:
-            if self._kind == "chromium":
-                return said.read_text().partition("\n")[0] if said.exists() else ""
-            return log.read_text().partition("successfully on port ")[2].partition(".")[0]
-
-        self._port = int(until(port, f"a {self._kind}"))
+    def _answers(self) -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(self.url + {"chromium": "/json/version", "chromedriver": "/status"}[self._kind]).ok
+        return False
 
     def kill(self) -> None:
         """With all that it has started."""

@@ -18,8 +18,8 @@ import structlog
 from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy
 
-from browser_pool.remote import Listening
 from crawlers import metrics
+from crawlers.remote_browsers import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable

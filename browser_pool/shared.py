@@ -9,8 +9,8 @@ from browser_pool.backends import backend_of
 from browser_pool.egress import Egress
 from browser_pool.options import PoolOptions
 from browser_pool.pool import BrowserPool
-from browser_pool.remote import Listening
 from crawlers.fetching.policy import AddressPolicy
+from crawlers.remote_browsers import Listening
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

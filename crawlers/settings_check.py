@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from w3lib.url import file_uri_to_path
 
-from browser_pool.remote import check_remote
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
+from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
 from pipelines.claims.address import read_address
 

@@ -18,11 +18,11 @@ from browser_pool.errors import BrowserError, PageFailed
 from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
-from browser_pool.remote import Listening, check_remote
 from browser_pool.selenium import SeleniumBackend
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
+from crawlers.remote_browsers import Listening, check_remote
 from tests.browsers import BOT, anywhere, run, short_folder, task
 from tests.polling import eventually
 from tests.servers.browser import RemoteBrowser

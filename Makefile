@@ -7,7 +7,7 @@ JOBS ?= 4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage chaos stack-down clean
+.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

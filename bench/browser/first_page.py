@@ -13,11 +13,14 @@ from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import BrowserRules
+from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
 
 
 async def first_page(executable: str, folder: str, url: str, *, is_warm: bool) -> float:
-    pool = BrowserPool(PlaywrightBackend(), PoolOptions(executable, folder), Egress())
+    options = PoolOptions(executable=executable, folder=folder)
+    egress = Egress(lambda host, port: AddressRules(["127.0.0.0/8"]))
+    pool = BrowserPool(PlaywrightBackend(), options, egress)
     pool.open()
     try:
         if is_warm:

@@ -128,7 +128,7 @@ def first_pages(folder: Path, executable: str, url: str, rounds: int) -> tuple[f
     command = [sys.executable, str(HERE / "first_page.py"), executable, str(folder / "browsers"), url]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     said = [
-        json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+        json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout.splitlines()[-1])
         for _ in range(rounds)
     ]
     return median(one["cold"] for one in said), median(one["warm"] for one in said)

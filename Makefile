@@ -7,7 +7,7 @@ JOBS ?= 4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage chaos stack-down clean
+.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-delivery: $(VENV)/.ready-dev ## delivery beside raw librdkafka, the usual 
 
 bench-outage: $(VENV)/.ready-dev ## a worker's memory while Kafka is away: some 5 minutes
 	@$(BIN)/python -m bench.outage
+
+bench-browser: $(VENV)/.ready-dev ## the browser pool beside scrapy-playwright and a bare loop: some 15 minutes
+	@$(BIN)/python -m bench.browser
 
 chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \

@@ -79,6 +79,7 @@ class Launch:
     """What a browser is started with."""
 
     executable: str
+    """'' where `remote` is set."""
     folder: Path
     """Its own, for its profile and all its temporary files."""
     home: PrivateFolder
@@ -88,6 +89,13 @@ class Launch:
     """The egress port of `identity`: of all traffic, where the backend has one context per process."""
     identity: Identity | None = None
     """Whose page is the first; None at a warm start."""
+    remote: str = ""
+    """Where a browser runs already, or is to be had; '' is this machine."""
+
+
+def without_remote(message: str, launch: Launch) -> str:
+    """`message` without the remote browser's address, which may have credentials."""
+    return message.replace(launch.remote, "BROWSER_REMOTE_URL") if launch.remote else message
 
 
 class Page(ABC):

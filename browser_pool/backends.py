@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BACKENDS = {
     "playwright": "browser_pool.playwright.PlaywrightBackend",
     "selenium": "browser_pool.selenium.SeleniumBackend",
+    "undetected": "browser_pool.undetected.UndetectedBackend",
 }
 
 

@@ -1,4 +1,4 @@
-"""Chromium's own matters: where it is, what it is started with, its processes, what it calls itself."""
+"""Chromium's own matters: where it is, what it is started with, its processes."""
 
 from __future__ import annotations
 
@@ -82,11 +82,6 @@ def switches(proxy: str = "") -> list[str]:
     return [*_SWITCHES, *root, f"--proxy-server={proxy or _NOWHERE}"]
 
 
-def own_user_agent(user_agent: str) -> str:
-    """The engine's own name without the word that tells that it has no window."""
-    return user_agent.replace("Headless", "")
-
-
 def _lines(path: Path) -> list[str]:
     with suppress(FileNotFoundError):
         return path.read_text().split()
@@ -153,4 +148,26 @@ class Chromium:
     async def kill(self) -> None:
         """End all of its processes, and remove its folder."""
         await self._tree.kill()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+class RemoteChromium:
+    """A Chromium on another machine: it is talked to, and all else is that machine's."""
+
+    has_ended = False
+
+    def __init__(self, endpoint: str, folder: Path):
+        self._folder = folder
+        self.endpoint = endpoint
+        """Its DevTools address, `ws://…` or `http://…`."""
+
+    def memory(self) -> dict[int, int]:
+        """Nothing: it cannot be seen from here."""
+        return {}
+
+    def kill_renderer(self, pid: int) -> bool:
+        return False
+
+    async def kill(self) -> None:
+        """Its contexts end with the connection; what is here is removed."""
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

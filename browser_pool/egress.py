@@ -20,6 +20,7 @@ from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy
 
 from crawlers import metrics
+from crawlers.remote_browsers import Listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +43,14 @@ _IDLE = 300.0
 class Egress:
     """The ports of a worker's browsers, one per identity's label. `rules` has what holds for a host and port."""
 
-    def __init__(self, rules: Callable[[str, int], AddressRules], timeout: float = 10.0):
+    def __init__(
+        self,
+        rules: Callable[[str, int], AddressRules],
+        timeout: float = 10.0,
+        listening: Listening | None = None,
+    ):
         self._rules = rules
+        self._listening = listening or Listening()
         self._timeout = timeout
         self._ports: dict[str, EgressPort] = {}
         self._lock = asyncio.Lock()
@@ -55,7 +62,7 @@ class Egress:
             if found is None or found.upstream != upstream:
                 if found is not None:
                     await found.close()
-                found = self._ports[label] = EgressPort(upstream, self._rules, self._timeout)
+                found = self._ports[label] = EgressPort(upstream, self._rules, self._timeout, self._listening)
                 await found.open()
             found.asked_at = monotonic()
             return found
@@ -77,8 +84,9 @@ class Egress:
 class EgressPort:
     """One identity's way out."""
 
-    def __init__(self, upstream: str, rules: Callable[[str, int], AddressRules], timeout: float):
+    def __init__(self, upstream: str, rules: Callable[[str, int], AddressRules], timeout: float, listening: Listening):
         self.upstream = upstream
+        self.listening = listening
         self.rules = rules
         self.timeout = timeout
         self.received = 0
@@ -95,7 +103,7 @@ class EgressPort:
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Client(self), "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: _Client(self), self.listening.host, 0)
 
     def received_since(self) -> int:
         """Bytes that came from outside since this was asked last."""
@@ -106,7 +114,7 @@ class EgressPort:
     def url(self) -> str:
         """What a browser is told as its proxy."""
         assert self._server is not None
-        return f"socks5://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"socks5://{self.listening.host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
         if self._server is not None:
@@ -228,6 +236,10 @@ class _Client(_Side):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._port.clients.add(self)
+        client = transport.get_extra_info("peername")[0]
+        if not self._port.listening.serves(client):
+            log.warning("egress refused", client=client)
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._port.clients.discard(self)

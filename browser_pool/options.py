@@ -13,6 +13,8 @@ class PoolOptions:
     """Limits of one worker's browsers."""
 
     executable: str | None = None
+    remote: str = ""
+    """Where browsers are to be had; '' is this machine."""
     folder: str | None = None
     """Where the worker's private folder is made; None is the system's place for temporary files."""
     processes: int = 1
@@ -29,6 +31,7 @@ class PoolOptions:
     def from_settings(cls, settings: Any) -> Self:
         return cls(
             executable=settings.get("BROWSER_EXECUTABLE"),
+            remote=settings.get("BROWSER_REMOTE_URL") or "",
             folder=settings.get("BROWSER_TMP_DIR"),
             processes=settings.getint("BROWSER_PROCESSES"),
             pages=settings.getint("BROWSER_PAGES"),

@@ -13,15 +13,14 @@ import psutil
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import async_playwright
 
-from browser_pool.backend import Backend, Browser, Context, Launch
-from browser_pool.chromium import Chromium, own_user_agent
+from browser_pool.backend import Backend, Browser, Context, Launch, without_remote
+from browser_pool.chromium import Chromium, RemoteChromium
+from browser_pool.emulation import HINTS, Engine
 from browser_pool.errors import BrowserGone, BrowserTimeout
 from browser_pool.limits import within
 from browser_pool.playwright_page import PlaywrightPage
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.async_api import Playwright
 
     from crawlers.identity import Identity
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 _PING = 2.0
 CALL = 10.0
 """Seconds for what takes milliseconds on a healthy browser."""
-_HINTS = """() => navigator.userAgentData.getHighEntropyValues(
-    ["architecture", "bitness", "fullVersionList", "model", "platformVersion", "wow64"])"""
+_SECURE = "https://engine.invalid/"
+"""Client hints are for secure contexts. It is answered here, and nobody is asked for it."""
 
 
 class PlaywrightBackend(Backend):
@@ -50,7 +49,7 @@ class PlaywrightBackend(Backend):
             await browser.kill()
             await self.close()
             if isinstance(error, PlaywrightError | OSError):
-                raise BrowserGone(f"launch: {_first_line(error)}") from None
+                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch)}") from None
             raise
         return browser
 
@@ -118,38 +117,38 @@ class PlaywrightBrowser(Browser):
     """A Chromium, and what the engine says of itself."""
 
     def __init__(self) -> None:
-        self._chromium: Chromium | None = None
+        self._chromium: Chromium | RemoteChromium | None = None
         self._driver: Driver | None = None
         self._connected: Any = None
         self._is_lost = False
-        self.user_agent = ""
-        self.hints: dict[str, Any] = {}
-        """The engine's client hints, as CDP takes them."""
+        self._engine: Engine
 
     async def start(self, launch: Launch) -> None:
-        """Start Chromium."""
-        self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home)
+        """Start Chromium, where it is this machine's to start."""
+        if launch.remote:
+            self._chromium = RemoteChromium(launch.remote, launch.folder)
+        else:
+            self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home)
 
     async def connect(self, driver: Driver, launch: Launch) -> None:
         """Have `driver` talk to it."""
         assert self._chromium is not None
         self._driver = driver
         self._connected = await driver.playwright.chromium.connect_over_cdp(
-            self._chromium.endpoint, artifacts_dir=launch.folder, is_local=True, no_defaults=True
+            self._chromium.endpoint, artifacts_dir=launch.folder, is_local=not launch.remote, no_defaults=True
         )
         self._connected.on("disconnected", self._lose)
-        await self._ask_engine(launch.folder)
+        self._engine = await self._ask_engine()
 
-    async def _ask_engine(self, folder: Path) -> None:
+    async def _ask_engine(self) -> Engine:
         """What this engine sends by itself: an override must say the same, but for its being headless."""
-        empty = folder / "empty.html"  # hints are for secure contexts, which files are
-        empty.touch()
         context = await self._connected.new_context()
         page = await context.new_page()
-        await page.goto(empty.as_uri())
-        self.user_agent = own_user_agent(await page.evaluate("navigator.userAgent"))
-        self.hints = _shown(await page.evaluate(_HINTS))
+        await page.route(_SECURE, lambda route: route.fulfill(body="<body>"))
+        await page.goto(_SECURE)
+        engine = Engine.of(await page.evaluate("navigator.userAgent"), await page.evaluate(HINTS))
         await context.close()
+        return engine
 
     def _lose(self, _: Any = None) -> None:
         self._is_lost = True
@@ -172,16 +171,7 @@ class PlaywrightBrowser(Browser):
             ),
             "new context",
         )
-        return PlaywrightContext(made, self._emulation(identity))
-
-    def _emulation(self, identity: Identity) -> dict[str, Any]:
-        """What a page says of itself: an identity's own name goes without hints of an engine."""
-        override: dict[str, Any] = {"userAgent": identity.user_agent or self.user_agent}
-        if identity.accept_language:
-            override["acceptLanguage"] = identity.accept_language
-        if override["userAgent"] == self.user_agent:
-            override["userAgentMetadata"] = self.hints
-        return override
+        return PlaywrightContext(made, self._engine.override(identity))
 
     def memory(self) -> dict[int, int]:
         return self._chromium.memory() if self._chromium is not None else {}
@@ -191,6 +181,9 @@ class PlaywrightBrowser(Browser):
 
     async def kill(self) -> None:
         self._is_lost = True
+        if self._connected is not None and isinstance(self._chromium, RemoteChromium):
+            with suppress(PlaywrightError, BrowserTimeout):
+                await within(_PING, self._connected.close(), "disconnect")
         if self._chromium is not None:
             await self._chromium.kill()
 
@@ -250,15 +243,3 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def _shown(hints: dict[str, Any]) -> dict[str, Any]:
-    """High-entropy values as Emulation.setUserAgentOverride takes them, without the word that tells of no window."""
-    brands = [{**brand, "brand": _shown_brand(brand["brand"])} for brand in hints["brands"]]
-    full = [{**brand, "brand": _shown_brand(brand["brand"])} for brand in hints["fullVersionList"]]
-    kept = ("architecture", "bitness", "mobile", "model", "platform", "platformVersion", "wow64")
-    return {"brands": brands, "fullVersionList": full, **{key: hints[key] for key in kept}}
-
-
-def _shown_brand(brand: str) -> str:
-    return brand.replace("HeadlessChrome", "Chromium")

@@ -45,7 +45,7 @@ class BrowserPool:
         self.backend = backend
         self.egress = egress
         self._options = options
-        self._executable = find_executable(options.executable)
+        self._executable = "" if options.remote else find_executable(options.executable)
         self._pages = options.pages if backend.shares_process else 1
         self._slots = asyncio.Semaphore(options.processes * self._pages)
         self._launching = asyncio.Lock()
@@ -174,7 +174,8 @@ class BrowserPool:
         folder = self._home.path / str(self._launches)
         folder.mkdir()
         proxy = "" if identity is None else (await self.egress.port(identity.label, identity.proxy)).url
-        launch = Launch(self._executable, folder, self._home, self._options.launch_timeout, proxy, identity)
+        limit, remote = self._options.launch_timeout, self._options.remote
+        launch = Launch(self._executable, folder, self._home, limit, proxy, identity, remote)
         try:
             browser = await self.backend.launch(launch)
         except BrowserError as error:

@@ -1,4 +1,4 @@
-"""The Selenium backend: chromedriver on a Chromium that the pool has started, one identity and one page at a time.
+"""The Selenium backend: one identity and one page at a time in a Chromium.
 
 Selenium blocks, so each browser has a thread of its own. What hangs in it ends when its processes are killed.
 """
@@ -10,19 +10,18 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver import ChromeOptions, Remote
 from selenium.webdriver.remote.client_config import ClientConfig
 from urllib3.exceptions import HTTPError
 
-from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered
-from browser_pool.chromium import Chromium, own_user_agent
+from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered, without_remote
+from browser_pool.emulation import HINTS, Engine
 from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout, PageFailed
 from browser_pool.limits import within
-from browser_pool.processes import ProcessTree
 from browser_pool.selenium_page import SeleniumVisit
+from browser_pool.webdriver import GridDriver, LocalDriver
 from crawlers.exceptions import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CALL = 5.0
-_STARTED = "was started successfully on port "
+_SECURE = "chrome://version/"
+"""Client hints are for secure contexts."""
 _GONE = ("disconnected", "not connected", "chrome not reachable", "invalid session id", "crashed", "no such window")
 
 
@@ -45,54 +45,60 @@ class SeleniumBackend(Backend):
     async def launch(self, launch: Launch) -> SeleniumBrowser:
         browser = SeleniumBrowser()
         try:
-            await within(launch.timeout, browser.open(launch), "launch")
+            await within(launch.timeout, self._open(browser, launch), "launch")
         except BaseException as error:
             await browser.kill()
             if isinstance(error, WebDriverException | OSError | HTTPError):
-                raise BrowserGone(f"launch: {_line(error)}") from None
+                raise BrowserGone(f"launch: {without_remote(_line(error), launch)}") from None
             raise
         return browser
+
+    async def _open(self, browser: SeleniumBrowser, launch: Launch) -> None:
+        if launch.remote:
+            browser.end = GridDriver(launch)
+        else:
+            browser.end = await LocalDriver.start(await asyncio.to_thread(self.program, launch), launch)
+        await browser.connect(launch)
+
+    def program(self, launch: Launch) -> str:
+        """The chromedriver of this machine. Raises UserError where there is none."""
+        if (program := shutil.which("chromedriver")) is None:
+            raise UserError(f"BROWSER_BACKEND={self.name}: no chromedriver on PATH: apt-get install chromium-driver")
+        return program
 
     async def close(self) -> None:
         """Nothing is shared."""
 
 
 class SeleniumBrowser(Browser):
-    """Chromium and the chromedriver that talks to it."""
+    """A session of the driver at its `end`."""
 
     def __init__(self) -> None:
-        self._chromium: Chromium | None = None
-        self._chromedriver: ProcessTree | None = None
+        self.end: LocalDriver | GridDriver | None = None
         self._thread = ThreadPoolExecutor(1, "selenium")
         self._driver: Any = None
         self._is_lost = False
-        self.user_agent = ""
+        self.engine: Engine
 
-    async def open(self, launch: Launch) -> None:
-        program = shutil.which("chromedriver")
-        if program is None:
-            raise UserError("BROWSER_BACKEND=selenium: no chromedriver on PATH: apt-get install chromium-driver")
-        self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home, launch.proxy)
-        folder = launch.folder / "driver"
-        folder.mkdir()
-        self._chromedriver = ProcessTree([program, "--port=0"], folder, launch.home)
-        while _STARTED not in (said := self._chromedriver.last_words()):
-            if self._chromedriver.has_ended:
-                raise BrowserGone(f"chromedriver ended at once: {said}")
-            await asyncio.sleep(0.02)
-        port = said.partition(_STARTED)[2].partition(".")[0]
-        await self.call(launch.timeout, lambda: self._connect(f"http://127.0.0.1:{port}", launch.timeout))
+    async def connect(self, launch: Launch) -> None:
+        """Open the session, and ask the engine who it is."""
+        empty = launch.folder / "empty.html"  # hints are for secure contexts, which files are
+        empty.touch()
+        page = _SECURE if launch.remote else empty.as_uri()
+        await self.call(launch.timeout, lambda: self._connect(launch.timeout, page))
 
-    def _connect(self, url: str, seconds: float) -> None:
-        assert self._chromium is not None
+    def _connect(self, seconds: float, page: str) -> None:
+        assert self.end is not None
         options = ChromeOptions()
-        options.debugger_address = urlsplit(self._chromium.endpoint).netloc
+        self.end.prepare(options)
         options.unhandled_prompt_behavior = "dismiss"
         options.page_load_strategy = "none"
         options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-        config = ClientConfig(url, timeout=int(seconds))
-        self._driver = Remote(url, options=options, client_config=config)
-        self.user_agent = own_user_agent(self._driver.execute_cdp_cmd("Browser.getVersion", {})["userAgent"])
+        config = ClientConfig(self.end.url, timeout=int(seconds))
+        self._driver = Remote(self.end.url, options=options, client_config=config)
+        self._driver.execute_cdp_cmd("Page.navigate", {"url": page})
+        name = self._driver.execute_script("return navigator.userAgent")
+        self.engine = Engine.of(name, self._driver.execute_script(f"return {HINTS}"))
 
     async def call(self, seconds: float, work: Callable[[], T]) -> T:
         """What `work` returns, in the browser's thread. Raises BrowserTimeout, and what Selenium raises."""
@@ -105,24 +111,21 @@ class SeleniumBrowser(Browser):
 
     @property
     def is_lost(self) -> bool:
-        trees = (self._chromium, self._chromedriver)
-        return self._is_lost or any(tree is None or tree.has_ended for tree in trees)
+        return self._is_lost or self.end is None or self.end.has_ended
 
     async def new_context(self, identity: Identity, proxy: str) -> SeleniumContext:
         return SeleniumContext(self, identity)
 
     def memory(self) -> dict[int, int]:
-        return self._chromium.memory() if self._chromium is not None else {}
+        return self.end.memory() if self.end is not None else {}
 
     def kill_renderer(self, pid: int) -> bool:
-        return self._chromium is not None and self._chromium.kill_renderer(pid)
+        return self.end is not None and self.end.kill_renderer(pid)
 
     async def kill(self) -> None:
         self._is_lost = True
-        if self._chromedriver is not None:
-            await self._chromedriver.kill()
-        if self._chromium is not None:
-            await self._chromium.kill()
+        if self.end is not None:
+            await self.end.kill(self._driver.session_id if self._driver is not None else "")
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -159,9 +162,7 @@ class SeleniumPage(Page):
         driver = self._browser.driver
         driver.switch_to.new_window("tab")
         self._handle = driver.current_window_handle
-        override = {"userAgent": self._identity.user_agent or self._browser.user_agent}
-        if self._identity.accept_language:
-            override["acceptLanguage"] = self._identity.accept_language
+        override = self._browser.engine.override(self._identity)
         driver.execute_cdp_cmd("Emulation.setUserAgentOverride", override)
         driver.execute_cdp_cmd("Network.enable", {})
 

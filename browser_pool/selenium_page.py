@@ -14,6 +14,7 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
+    UnexpectedAlertPresentException,
     WebDriverException,
 )
 from selenium.webdriver.common.by import By
@@ -116,7 +117,7 @@ class SeleniumVisit:
 
     def _is_ready(self) -> bool:
         before = self._navigations
-        with suppress(JavascriptException):
+        with suppress(JavascriptException, UnexpectedAlertPresentException):  # the alert is dismissed by then
             state = self._driver.execute_script("return document.readyState")
             self._read_log()
             wanted = (

@@ -10,6 +10,7 @@ from browser_pool.egress import Egress
 from browser_pool.options import PoolOptions
 from browser_pool.pool import BrowserPool
 from crawlers.fetching.policy import AddressPolicy
+from crawlers.remote_browsers import Listening
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -25,7 +26,7 @@ class SharedPool:
         """Raises UserError where there is no browser."""
         if crawler not in cls._pools:
             settings: Any = crawler.settings
-            egress = Egress(AddressPolicy.of(crawler).rules_of)
+            egress = Egress(AddressPolicy.of(crawler).rules_of, listening=Listening.from_settings(settings))
             pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), egress)
             pool.open()
             cls._pools[crawler] = pool

@@ -28,7 +28,8 @@ class WarmStart:
         sites = getattr(crawler.spider, "sites", {})
         if not any(site.browser.when == "always" for site in sites.values()):
             raise NotConfigured
-        find_executable(crawler.settings.get("BROWSER_EXECUTABLE"))
+        if not crawler.settings.get("BROWSER_REMOTE_URL"):
+            find_executable(crawler.settings.get("BROWSER_EXECUTABLE"))
         extension = cls(crawler)
         crawler.signals.connect(extension.engine_started, signal=signals.engine_started)
         return extension

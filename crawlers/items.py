@@ -54,6 +54,10 @@ class ClaimCheck:
     """How to read the bytes at `uri`: None is as they are."""
 
 
+PNG = "image/png"
+"""The type of every screenshot."""
+
+
 def exported(value: Any) -> Any:
     """A claimable field as feed exports write it: bytes as base64."""
     if isinstance(value, ClaimCheck):
@@ -123,3 +127,5 @@ class Product:
     """The Content-Type that `content` was served with."""
     content_encoding: str | None = None
     """What `content` is compressed with: zstd; None for not at all."""
+    screenshot: bytes | ClaimCheck | None = field(default=None, metadata={"serializer": exported})
+    """The rendered page as PNG, where its site's `[browser]` asks for it."""

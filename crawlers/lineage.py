@@ -73,6 +73,8 @@ class Lineage:
         if self._stores_content:
             item.content = response.body
             item.content_type = _content_type(response)
+        if (rendered := meta.get("rendered")) is not None:
+            item.screenshot = rendered.screenshot
         if (masker := Masking.of(self._crawler).of_site(item.site)) is not None:
             masker.identify(item)
         return item

@@ -140,8 +140,11 @@ SPIDER_MIDDLEWARES = {
 METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the browser pool does
 
 # --- Browsers (docs/browser-pool.md) -------------------------------------------------------------------------------
-BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright or selenium")
+BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright, selenium, undetected")
 BROWSER_EXECUTABLE = env("BROWSER_EXECUTABLE", str, None, "Chromium's program; one on PATH when unset")
+BROWSER_REMOTE_URL = env("BROWSER_REMOTE_URL", str, None, "DevTools or, for selenium, WebDriver of another machine")
+BROWSER_EGRESS_HOST = env("BROWSER_EGRESS_HOST", str, "127.0.0.1", "address at which its browsers reach this worker")
+BROWSER_EGRESS_CLIENTS = env("BROWSER_EGRESS_CLIENTS", list, [], "networks of those browsers, as 10.0.3.0/24")
 BROWSER_TMP_DIR = env("BROWSER_TMP_DIR", str, None, "folder of the workers' private ones; the system's when unset")
 BROWSER_PROCESSES = env("BROWSER_PROCESSES", int, 1, "browsers at once in a worker")
 BROWSER_PAGES = env("BROWSER_PAGES", int, 4, "pages at once in a browser")

@@ -16,6 +16,7 @@ from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
 from crawlers.proxies.listing import is_configured, read_proxies, read_tiers
+from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
 from pipelines.claims.address import read_address
 
@@ -52,7 +53,7 @@ _POSITIVE = {
 }
 _CHOICES = {
     "EMIT": ("all", "changes"),
-    "BROWSER_BACKEND": ("playwright", "selenium"),
+    "BROWSER_BACKEND": ("playwright", "selenium", "undetected"),
     "IDENTITY": ("bot", "browser"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
@@ -84,6 +85,7 @@ def check_settings(settings: Any) -> None:
         if value := settings.get(name):
             _check_text(name, str(value))
     _check_claims(settings)
+    check_remote(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))
     for status in settings.getlist("BAN_STATUSES"):

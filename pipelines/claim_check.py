@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scrapy.exceptions import NotConfigured
 
-from crawlers.exceptions import LostClaim
-from crawlers.items import ClaimCheck
+from crawlers.exceptions import LostClaim, UserError
+from crawlers.items import PNG, ClaimCheck
 from pipelines.avro import ProductEncoder
 from pipelines.claims.claims import Claims, check_store
 from pipelines.schemas import claimable_fields
@@ -40,6 +40,7 @@ class ClaimCheckPipeline:
         settings: Any = crawler.settings
         claims = Claims.of(crawler)
         if claims is None:
+            _check_sites(crawler)
             raise NotConfigured("CLAIM_CHECK_URL is not set")
         with ThreadPoolExecutor(1) as thread:  # an event loop is running here, and the start waits for the answer
             thread.submit(asyncio.run, check_store(settings)).result()
@@ -64,10 +65,22 @@ class ClaimCheckPipeline:
         return max(worth_it, key=lambda field: sizes[field], default="")
 
     async def _offload(self, item: Product, field: str) -> None:
-        content_type, encoding = getattr(item, f"{field}_type"), getattr(item, f"{field}_encoding")
-        setattr(item, field, await self._claims.put(getattr(item, field), content_type, encoding))
+        kind = (PNG, None) if field == "screenshot" else (item.content_type, item.content_encoding)
+        setattr(item, field, await self._claims.put(getattr(item, field), *kind))
 
     async def _renew(self, claim: ClaimCheck) -> None:
         """An item that is sent once more, as from a dead letter, has its claim from before."""
         if not await self._claims.renew(claim.sha256):
             raise LostClaim(f"{claim.uri}: is not there any more")
+
+
+def _check_sites(crawler: Crawler) -> None:
+    """Raise UserError where a site's records are to bring along what may be larger than Kafka takes."""
+    if not crawler.settings.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return
+    for site in getattr(crawler.spider, "sites", {}).values():
+        if site.browser.screenshot:
+            raise UserError(
+                f"{site.name}: browser.screenshot is set and CLAIM_CHECK_URL is not: a screenshot may be larger than "
+                'Kafka\'s records. On a laptop: eval "$(scrapy stack env)", or CLAIM_CHECK_URL=file:///folder'
+            )

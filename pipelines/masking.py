@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from scrapy.exceptions import NotConfigured
 
 from crawlers import logs, metrics
+from crawlers.items import PNG
 from crawlers.masking.masking import Masking
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class MaskingPipeline:
         return cls(masking)
 
     async def process_item(self, item: Product) -> Product:
-        """`item`, masked in place. A page that cannot be masked is not stored: content_hash is what stays of it."""
+        """`item`, masked in place. What cannot be masked of a page is not stored: content_hash is what stays of it."""
         masker = self._masking.of_site(item.site)
         if masker is None:
             return item
@@ -47,6 +48,9 @@ class MaskingPipeline:
             if content is None:
                 item.content_type = None
                 metrics.CONTENT_DROPPED.inc()
+        if isinstance(item.screenshot, bytes) and masker.content(item.screenshot, PNG) is None:
+            item.screenshot = None
+            metrics.CONTENT_DROPPED.inc()
         return item
 
 

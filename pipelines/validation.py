@@ -183,6 +183,7 @@ _RULES: list[tuple[str, Rule]] = [
     ("content", _optional(_content)),
     ("content_type", _optional(_text(LONGEST_CONTENT_TYPE))),
     ("content_encoding", _optional(_one_of(CONTENT_ENCODINGS, "zstd or gzip"))),
+    ("screenshot", _optional(_content)),
 ]
 
 _RULES_OF_GONE = [(name, rule) for name, rule in _RULES if name not in ("url", "canonical_url", "name", "content_hash")]

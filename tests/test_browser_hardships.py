@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
@@ -19,7 +20,8 @@ import pytest
 from browser_pool.backend import Backend
 from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout
 from browser_pool.playwright import PlaywrightBackend
-from browser_pool.pool import BrowserPool
+from browser_pool.pool import WATCH_INTERVAL, BrowserPool
+from crawlers import metrics
 from tests.browsers import BACKENDS, BOT, children, chromiums, pool_of, run, short_folder, task
 from tests.polling import eventually
 from tests.servers.web import Page, WebServer
@@ -229,6 +231,31 @@ def test_a_browser_is_replaced_after_so_many_pages(backend: Backend, folder: Pat
                 assert (await pool.render(task(site.url + "/"), BOT)).status == 200
                 seen |= {process.pid for process in chromiums()}
             assert len(seen) == 3
+
+    run(crawl(), 90)
+
+
+@pytest.mark.parametrize(("limit", "reason"), [({"retire_seconds": 0.5}, "age"), ({"retire_memory": 1}, "memory")])
+def test_a_browser_is_replaced_for_its_age_and_its_memory(
+    backend: Backend, folder: Path, web: Web, limit: dict[str, Any], reason: str
+) -> None:
+    """When it does nothing, and not before its page is done."""
+    site = web({"/": Page("here")})
+    ended = metrics.BROWSER_ENDS.labels(reason)
+
+    async def crawl() -> None:
+        async with pool_of(backend, folder, **limit) as pool:
+            before = ended._value.get()
+            site.may_answer.clear()
+            page = asyncio.ensure_future(pool.render(task(site.url + "/", 60), BOT))
+            await eventually(lambda: site.visits, "the page")
+            await asyncio.sleep(3 * WATCH_INTERVAL)
+            [first] = chromiums()
+            site.may_answer.set()
+            assert (await page).status == 200
+            await eventually(lambda: first.pid not in [process.pid for process in chromiums()], "its end")
+            assert ended._value.get() == before + 1
+            assert first not in await _browsers_after(pool, site.url + "/")
 
     run(crawl(), 90)
 

@@ -131,7 +131,7 @@ class ProductSpider(Spider):
         item = self.lineage.stamp(Product(url="", canonical_url="", name="", change="gone"), response)
         item.site, item.identity = site, identity
         item.http_status, item.content_hash = 0, ""
-        item.content = item.content_type = None
+        item.content = item.content_type = item.screenshot = None
         yield item
 
     def on_error(self, failure: Failure) -> None:

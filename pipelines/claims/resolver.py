@@ -89,7 +89,7 @@ class Resolver:
         if value is None:
             return None
         if isinstance(value, (bytes, bytearray)):
-            return decoded(bytes(value), record[f"{field}_encoding"], self._largest)
+            return decoded(bytes(value), record.get(f"{field}_encoding"), self._largest)
         return decoded(self.resolve(value), value["content_encoding"], self._largest)
 
     def resolve(self, claim: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,141 @@
+"""What a browser says of itself, and what it lets slip: name, version and hints agree, and no packet goes around the
+egress."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from browser_pool import chromium
+from browser_pool.backend import Backend
+from crawlers.identity import Identity
+from tests.browsers import BACKENDS, BOT, pool_of, run, short_folder, task
+from tests.servers.web import Page, Visit, WebServer
+
+OWN = Identity("own", is_browser_like=True, accept_language="de-CH,de;q=0.9")
+ASKING = """<body><script src=/part.js></script><iframe src=/frame></iframe><script>
+const asked = ['fullVersionList', 'platformVersion', 'architecture'];
+navigator.userAgentData.getHighEntropyValues(asked).then(async hints => {
+    await fetch('/api');
+    const {userAgent, languages, webdriver} = navigator, said = {userAgent, languages, webdriver, hints};
+    document.body.insertAdjacentHTML('beforeend', '<pre id=said>' + JSON.stringify(said) + '</pre>');
+});
+</script>"""
+GATHERING = """<body><script>
+const peer = new RTCPeerConnection({iceServers: [{urls: 'stun:127.0.0.1:%d'}]});
+peer.onicecandidate = event => {
+    const said = event.candidate ? event.candidate.candidate : '';
+    document.body.insertAdjacentHTML('beforeend', '<pre id=said>' + JSON.stringify(said) + '</pre>');
+    peer.onicecandidate = null;
+};
+peer.createDataChannel('any');
+peer.createOffer().then(offer => peer.setLocalDescription(offer));
+</script>"""
+Web = Callable[..., WebServer]
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    made: Backend = request.param()
+    return made
+
+
+@pytest.fixture
+def stun() -> Iterator[socket.socket]:
+    """Where a browser would send UDP packets, if it sent any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.setblocking(False)
+        yield listening
+
+
+def said(backend: Backend, url: str, identity: Identity) -> Any:
+    """What the page at `url` wrote, as `identity`."""
+
+    async def render() -> bytes:
+        with short_folder() as folder:
+            async with pool_of(backend, folder) as pool:
+                return (await pool.render(task(url, wait_for="#said"), identity)).body
+
+    found = re.search(rb"<pre id=\"said\">(.*)</pre>", run(render()))
+    assert found is not None
+    return json.loads(found[1])
+
+
+def engine_version() -> str:
+    """What the installed Chromium is, in four numbers."""
+    found = shutil.which("chromium")
+    assert found is not None
+    text = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"\d+\.\d+\.\d+\.\d+", text)
+    assert match is not None
+    return match[0]
+
+
+def brands(header: str) -> dict[str, str]:
+    """Of a Sec-CH-UA header: versions by brand."""
+    return dict(re.findall(r'"([^"]+)";v="([^"]+)"', header))
+
+
+def headers_of(visit: Visit) -> dict[str, str]:
+    """By lower-case name."""
+    return {name.lower(): value for name, value in visit.headers}
+
+
+def site_of(web: Web) -> WebServer:
+    return web({"/": Page(ASKING), "/part.js": Page(""), "/frame": Page("frame"), "/api": Page("{}")})
+
+
+def test_name_version_and_hints_are_the_engines_own(backend: Backend, web: Web) -> None:
+    """In the headers of the page and all its parts, and to its scripts."""
+    site, version = site_of(web), engine_version()
+    told = said(backend, site.url + "/", OWN)
+    major = version.partition(".")[0]
+    assert f"Chrome/{major}." in told["userAgent"]
+    assert "Headless" not in json.dumps(told)
+    assert not told["webdriver"]
+    by_script = {brand["brand"]: brand["version"] for brand in told["hints"]["brands"]}
+    in_full = {brand["brand"]: brand["version"] for brand in told["hints"]["fullVersionList"]}
+    assert by_script["Chromium"] == major
+    assert in_full["Chromium"] == version
+    assert {visit.path for visit in site.visits} == {"/", "/part.js", "/frame", "/api"}
+    for sent in map(headers_of, site.visits):
+        assert sent["user-agent"] == told["userAgent"]
+        assert brands(sent["sec-ch-ua"]) == by_script
+        assert sent["sec-ch-ua-platform"] == f'"{told["hints"]["platform"]}"'
+        assert sent["sec-ch-ua-mobile"] == "?0"
+        assert sent["accept-language"].startswith("de-CH,de")
+
+
+def test_a_bot_that_says_so_shows_no_browsers_hints(backend: Backend, web: Web) -> None:
+    site = site_of(web)
+    told = said(backend, site.url + "/", BOT)
+    assert told["userAgent"] == BOT.user_agent
+    assert not told["hints"].get("brands")
+    for sent in map(headers_of, site.visits):
+        assert sent["user-agent"] == BOT.user_agent
+        assert not sent.get("sec-ch-ua")
+
+
+def test_webrtc_tells_no_address_and_sends_no_packet(backend: Backend, web: Web, stun: socket.socket) -> None:
+    site = web({"/": Page(GATHERING % stun.getsockname()[1])})
+    assert said(backend, site.url + "/", OWN) == ""
+    with pytest.raises(BlockingIOError):
+        stun.recv(100)
+
+
+def test_without_its_switches_webrtc_would(web: Web, stun: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above can fail."""
+    open_to_all = tuple(switch for switch in chromium._SWITCHES if "webrtc" not in switch)
+    monkeypatch.setattr(chromium, "_SWITCHES", open_to_all)
+    site = web({"/": Page(GATHERING % stun.getsockname()[1])})
+    assert " udp " in said(BACKENDS[0](), site.url + "/", OWN)
+    stun.settimeout(10)
+    assert stun.recv(100)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -121,5 +122,22 @@ def test_a_request_waits_for_its_links_to_be_in_redis(redis_server: RedisServer)
             assert any(0 < links < 1000 for links, _ in seen)
             assert now.frontier.is_known("http://shop.example/7")
             assert not now.frontier.is_known("http://shop.example/1001")
+
+    asyncio.run(story())
+
+
+def test_what_was_leased_before_redis_heard_of_a_retry_after_goes_back(redis_server: RedisServer) -> None:
+    async def story() -> None:
+        async with scene(redis_server) as now:
+            now.frontier.enqueue(page(1), now.lease)
+            [on_its_way] = await leased(now.frontier)
+            now.frontier.ended(now.lease, 0.1, 2, 1.0)
+            told_at = monotonic()
+            now.frontier.add(on_its_way)
+            assert now.frontier.take() is None
+            [again] = await leased(now.frontier)
+            assert again.id == on_its_way.id
+            assert again is not on_its_way
+            assert monotonic() - told_at >= 0.99
 
     asyncio.run(story())

@@ -39,6 +39,10 @@ _ASKING = ("running", "paused", "cancelled")
 """States in which leases are asked for; a paused crawl gives none, and its state is told along."""
 _EARLY = 0.0005
 """Seconds: a timer may fire that much before its time."""
+_ROUNDED = 0.01
+"""Seconds: that much earlier than asked for a domain may be leased again, as Redis counts milliseconds."""
+_LEFT_ALONE = 1024
+"""Domains that are left alone, before those that no longer are get forgotten."""
 
 
 class Frontier:
@@ -77,6 +81,8 @@ class Frontier:
         self._known_before: set[str] = set()
         self._on_leases = on_leases
         self._ready: list[tuple[float, int, Lease]] = []
+        self._left_alone: dict[str, float] = {}
+        """Domains that asked to be, and until when: what Redis leased before it heard of that goes back."""
         self._ticket = 0
         self.early = 0.0
         """Seconds before its `start_at` that a lease with a delay is taken, so that it can be sent in time."""
@@ -215,11 +221,15 @@ class Frontier:
         if not lease.ended:
             lease.ended = True
             if retry_after:
-                self._give_back(lease.domain)
+                self._leave_alone(lease.domain, retry_after)
             self._say(lease, ("ended", lease, round(latency * 1000), verdict, round(retry_after * 1000)))
 
-    def _give_back(self, domain: str) -> None:
-        """The domain asks to be left alone: what is leased of it and not started waits in Redis."""
+    def _leave_alone(self, domain: str, seconds: float) -> None:
+        """What is leased of the domain and not started waits in Redis, and so does what is on its way here."""
+        now = monotonic()
+        if len(self._left_alone) >= _LEFT_ALONE:
+            self._left_alone = {name: until for name, until in self._left_alone.items() if until > now}
+        self._left_alone[domain] = now + seconds - _ROUNDED
         of_it = [entry for entry in self._ready if entry[2].domain == domain]
         self._ready = [entry for entry in self._ready if entry[2].domain != domain]
         heapq.heapify(self._ready)
@@ -368,6 +378,9 @@ class Frontier:
     def add(self, lease: Lease) -> None:
         """A new lease has arrived."""
         self.held[lease.id] = lease
+        if lease.start_at < self._left_alone.get(lease.domain, 0.0):
+            self.release(lease)
+            return
         self._ticket += 1
         heapq.heappush(self._ready, (lease.start_at, self._ticket, lease))
         if self.draining:

@@ -45,7 +45,7 @@ _FULL_SECONDS = 0.1
 """Until a full queue of librdkafka's is tried again."""
 _LOOK_SECONDS = 0.25
 """Between two looks at what waits."""
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.001
 """Between two questions for reports, while some are awaited."""
 _LONGEST_BACKOFF = 10.0
 _LONGEST_JOIN = 5.0
@@ -262,7 +262,7 @@ def producer_config(settings: Any) -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "zstd",
-        "linger.ms": 5,
+        "linger.ms": 2,
         "partitioner": "murmur2_random",  # Java's, so that every client agrees on a key's partition
         "delivery.timeout.ms": int(settings.getfloat("KAFKA_DELIVERY_TIMEOUT") * 1000),
         "queue.buffering.max.kbytes": 65536,

@@ -26,6 +26,7 @@ from pipelines.wall_clock import WallClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from confluent_kafka import Producer as Client
     from scrapy.crawler import Crawler
 
 log = structlog.get_logger("seine.kafka")
@@ -69,6 +70,22 @@ class Record(NamedTuple):
     def size(self) -> int:
         """Bytes that Kafka counts."""
         return len(self.key) + len(self.value or b"") + sum([len(name) + len(text) for name, text in self.headers])
+
+    def produce_with(
+        self, client: Client, report: Callable[[KafkaError | None, Any], None], partition: int = -1
+    ) -> None:
+        """Give it to librdkafka, whose delivery report `report` is called with; partition -1 is the key's own.
+
+        Raises BufferError where its queue is full, and KafkaException.
+        """
+        client.produce(
+            self.topic,
+            key=self.key,
+            value=self.value,
+            headers=self.headers,  # type: ignore[arg-type]
+            partition=partition,
+            on_delivery=report,
+        )
 
 
 class Producer:

@@ -77,13 +77,7 @@ class Transactions:
 
         while True:
             try:
-                self._client.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,  # type: ignore[arg-type]
-                    on_delivery=reported,
-                )
+                record.produce_with(self._client, reported)
                 return
             except BufferError:
                 self._client.poll(0.1)

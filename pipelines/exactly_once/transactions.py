@@ -113,14 +113,7 @@ class Transactions:
     def _produce(self, record: Record, partition: int, reports: _Reports, place: int) -> None:
         while True:
             try:
-                self._client.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,  # type: ignore[arg-type]
-                    partition=partition,
-                    on_delivery=reports.of(place),
-                )
+                record.produce_with(self._client, reports.of(place), partition)
                 return
             except BufferError:
                 self._client.poll(0.1)

@@ -26,14 +26,15 @@ class Verb:
     """One of a command's, and what it takes."""
 
     function: str
-    """The path of a coroutine of the settings, the arguments and the options, which returns an exit code.
+    """The path of a function, or a coroutine, of the settings, the arguments and the options: it returns an exit code.
 
     It is imported when it is run: Scrapy imports a command's own module with every command.
     """
     usage: str
     options: str = ""
     """Those that it takes of the command's options that not every verb takes, by their names."""
-    arguments: int = 0
+    arguments: int | None = 0
+    """None is any number."""
 
 
 class VerbCommand(ScrapyCommand):
@@ -61,24 +62,27 @@ class VerbCommand(ScrapyCommand):
         parser.error = self._refuse  # type: ignore[method-assign]
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from crawlers.frontier.connection import AWAY
-
         try:
             check_settings(self.settings)
             logs.install(self.settings)
             verb = self._verb(args)
             self._check(verb, args[1:], opts)
-            self.exitcode = asyncio.run(load_object(verb.function)(self.settings, args[1:], opts))
+            code = load_object(verb.function)(self.settings, args[1:], opts)
+            self.exitcode = asyncio.run(code) if asyncio.iscoroutine(code) else code
         except SeineError as error:
             print(f"seine: {error}", file=sys.stderr)
             self.exitcode = error.exit_code
         except BrokenPipeError:
             sys.stderr.close()
-        except AWAY as error:
-            print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
-            self.exitcode = 1
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.exitcode = 0 if self.endless and getattr(opts, self.endless) else _INTERRUPTED
+        except Exception as error:
+            from crawlers.frontier.connection import AWAY
+
+            if not isinstance(error, AWAY):
+                raise
+            print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
+            self.exitcode = 1
 
     def _verb(self, args: list[str]) -> Verb:
         if not args or args[0] not in self.verbs:
@@ -92,7 +96,7 @@ class VerbCommand(ScrapyCommand):
             raise UserError(f"unknown option {unknown[0]}. Expected: {usage}")
         if odd := sorted(self._given(opts) - {*verb.options.split()}):
             raise UserError(f"{_flag(odd[0])} does not belong here. Expected: {usage}")
-        if len(args) != verb.arguments:
+        if verb.arguments not in (None, len(args)):
             raise UserError(f"expected: {usage}")
         for name in self.positive:
             _check_positive(name, getattr(opts, name))

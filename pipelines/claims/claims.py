@@ -24,7 +24,6 @@ from pipelines.claims.kerberos import negotiator
 from pipelines.claims.layout import blob_path
 from pipelines.claims.local_files import LocalFiles
 from pipelines.claims.store import ClaimStore
-from pipelines.claims.webhdfs import WebHdfs
 from pipelines.producer import is_closing
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def files_of(settings: Any) -> Files:
     address = read_address(settings["CLAIM_CHECK_URL"])
     if not isinstance(address, HdfsAddress):
         return LocalFiles(address)
+    from pipelines.claims.webhdfs import WebHdfs
+
     return WebHdfs(
         address,
         settings["CLAIM_CHECK_USER"],

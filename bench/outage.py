@@ -14,7 +14,6 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.page_server import HOST, Connection, answer, serving, url_of
 from deploy.local import Ports, Stack, StackConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,6 @@ WARM = 500
 """Records that are delivered before the outage."""
 BUDGET = 300
 """MiB."""
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,50 +47,38 @@ class Outage:
     """Seconds from the broker's return to the first acknowledgement."""
 
 
-class Products(asyncio.Protocol):
+class Products:
     """Answers every path with a product page of `size` characters."""
 
-    size = 0
+    def __init__(self, size: int):
+        self._size = size
+        self.url = ""
 
-    def __init__(self) -> None:
-        self._received = b""
+    async def listen(self) -> list[asyncio.Server]:
+        server = await asyncio.get_running_loop().create_server(lambda: Connection(self._asked), HOST, 0)
+        self.url = url_of(server)
+        return [server]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._received.endswith(b"\r\n\r\n"):
-            return
-        number = self._received.split(b" ", 2)[1].rpartition(b"/")[2].decode()
-        self._received = b""
-        body = self._page(number).encode()
-        self._transport.write(_HEAD % len(body) + body)
+    def _asked(self, path: bytes, transport: asyncio.Transport) -> None:
+        number = path.rpartition(b"/")[2].decode()
+        answer(transport, self._page(number).encode())
 
     def _page(self, number: str) -> str:
         """Half of a page is markup, as shops' are; a tenth of it the product's description."""
         offer = {"@type": "Offer", "price": "9.90", "priceCurrency": "EUR"}
         product = {"@context": "https://schema.org", "@type": "Product", "name": f"Product {number}", "sku": number}
-        product |= {"offers": offer, "description": secrets.token_hex(self.size // 20)}
-        rows = "<li><a href='#x'><b>A tent</b> for two</a></li>" * (self.size // 100)
+        product |= {"offers": offer, "description": secrets.token_hex(self._size // 20)}
+        rows = "<li><a href='#x'><b>A tent</b> for two</a></li>" * (self._size // 100)
         head = f"<html><script type='application/ld+json'>{json.dumps(product)}</script>"
-        return f"{head}<ul>{rows}</ul><p>{'text ' * (self.size // 13)}</p></html>"
+        return f"{head}<ul>{rows}</ul><p>{'text ' * (self._size // 13)}</p></html>"
 
 
 @contextmanager
 def running_web(size: int) -> Iterator[str]:
     """The server's URL; it runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    kind = type("Products", (Products,), {"size": size})
-    server = loop.run_until_complete(loop.create_server(kind, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+    products = Products(size)
+    with serving(products.listen):
+        yield products.url
 
 
 class Worker:

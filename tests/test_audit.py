@@ -366,13 +366,12 @@ def test_nothing_is_settled_and_little_is_started_while_kafka_is_away(
 
 def standing_still(servers: list[WebServer]) -> list[int]:
     """The numbers of visits, once none of them has grown for two seconds."""
-    seen, since = [0], time.monotonic()
-    while time.monotonic() < since + 2:
-        now = [len(server.visits) for server in servers]
-        if now != seen:
-            seen, since = now, time.monotonic()
-        time.sleep(0.05)
-    return seen
+    since = time.monotonic()
+    until(
+        lambda: time.monotonic() > max(since, *(server.visits[-1].at for server in servers)) + 2,
+        "the servers are asked on and on",
+    )
+    return [len(server.visits) for server in servers]
 
 
 def test_an_event_that_kafka_refuses_holds_nothing_up(audited: FrontierSeine, web: Callable[..., WebServer]) -> None:

@@ -125,6 +125,13 @@ def fleet(offline: Seine, redis_server: RedisServer) -> FrontierSeine:
 
 
 @pytest.fixture
+def audited(fleet: FrontierSeine, kafka_env: dict[str, str]) -> FrontierSeine:
+    """Crawls with a frontier and an audit trail of their own."""
+    fleet.env |= kafka_env | own_topics()
+    return fleet
+
+
+@pytest.fixture
 def letters(seine: Seine, sites: Path, redis_server: RedisServer) -> Letters:
     """Seine on real Kafka and Redis with a site that nobody crawls, and the dead letters of its crawls."""
     (sites / "other.toml").write_text(OTHER_SITE)

@@ -204,6 +204,7 @@ EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
     "crawlers.extensions.progress.LiveProgress": 500,
+    "crawlers.extensions.heap.FrozenHeap": 900,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }
 LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 60.0
 _COMMITS = 3
+_TRIES = 3
+_WITH_ANOTHER = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER}
+"""Said of records that are at fault neither in themselves nor in where they go."""
 _FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 
 
@@ -57,18 +60,28 @@ class Transactions:
         """Produce them, all or none.
 
         RejectedRecord where Kafka refuses one for what it is, and StartupError: none. Fenced and Doubtful: unknown.
+
+        A refused record leaves a gap in the sequence of its partition. The next transaction there fails, and its abort
+        makes librdkafka take another epoch, so it is tried again. (A client of its own would fence a later replay.)
         """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._produce_all(records)
+                self._commit()
+                return
+            except (KafkaException, BufferError) as error:
+                told = self._aborted(error)
+                if isinstance(told, Fenced | Doubtful) or not _is_gap(error) or attempt == _TRIES:
+                    raise told from None
+
+    def _produce_all(self, records: Sequence[Record]) -> None:
         failed: list[KafkaError] = []
-        try:
-            self._client.begin_transaction()
-            for record in records:
-                self._produce(record, failed)
-            self._client.flush(_TIMEOUT)
-            if failed:  # one that is refused takes others with it, which are told to be purged
-                raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
-            self._commit()
-        except (KafkaException, BufferError) as error:
-            raise self._aborted(error) from None
+        self._client.begin_transaction()
+        for record in records:
+            self._produce(record, failed)
+        self._client.flush(_TIMEOUT)
+        if failed:  # one that is refused takes others with it, which are told to be purged
+            raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
 
     def _produce(self, record: Record, failed: list[KafkaError]) -> None:
         def reported(error: KafkaError | None, _message: object) -> None:
@@ -112,3 +125,7 @@ class Transactions:
         if reason.code() in _FENCED:
             return Fenced(f"another replay of {self._topic} has begun: this one ends, and what it has done stays done")
         return StartupError(f"Kafka refuses to replay {self._topic}: {reason.str()}")
+
+
+def _is_gap(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _WITH_ANOTHER

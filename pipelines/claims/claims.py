@@ -190,10 +190,9 @@ async def check_store(settings: Any) -> None:
         await files.check()
     except StoreAway as error:
         if error.reason not in _PASSES_BY_ITSELF:
-            raise StartupError(
-                f"the claim store does not take anything at {settings['CLAIM_CHECK_URL']} (CLAIM_CHECK_URL): {error}. "
-                "On a laptop: scrapy stack up"
-            ) from None
+            where = f"{settings['CLAIM_CHECK_URL']} (CLAIM_CHECK_URL)"
+            hint = "" if error.reason == "denied" else ". On a laptop: scrapy stack up"
+            raise StartupError(f"the claim store does not take anything at {where}: {error}{hint}") from None
         log.warning("claims away", reason=error.reason, error=str(error))
     finally:
         await files.close()

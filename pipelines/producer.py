@@ -69,7 +69,10 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that Kafka counts."""
-        return len(self.key) + len(self.value or b"") + sum([len(name) + len(text) for name, text in self.headers])
+        size = len(self.key) + len(self.value or b"")
+        for name, text in self.headers:
+            size += len(name) + len(text)
+        return size
 
     def produce_with(
         self, client: Client, report: Callable[[KafkaError | None, Any], None], partition: int = -1
@@ -150,33 +153,37 @@ class Producer:
         topic = self._health.of(record.topic)
         topic.in_flight += 1
         try:
-            await self._deliver(record, topic)
+            client = self._client
+            if error := await self._try(client, record, topic):
+                await self._try_again(error, client, record, topic)
             topic.answered()
         finally:
             topic.in_flight -= 1
             self._load.add(-1, -size)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
 
-    async def _deliver(self, record: Record, topic: TopicHealth) -> None:
-        client, attempt = self._client, 0
-        while error := await self._try(client, record, topic):
+    async def _try_again(
+        self, error: KafkaError | None, client: PolledClient, record: Record, topic: TopicHealth
+    ) -> None:
+        attempt = 0
+        while error:
             attempt += 1
             metrics.DELIVERY_RETRIES.labels(error.name()).inc()
             if error.code() in THE_RECORDS_FAULT:
                 if client is self._alone or not _is_batched(error):
                     raise RejectedRecord(f"{record.topic}: {error.str()}")
                 client = self._client_for_one()
-                continue
-            if error.code() in _RETIRED:
+            elif error.code() in _RETIRED:
                 client = self._client
-                continue
-            topic.failed(error.str())
-            if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
-                self._replace(client, error.str())
-            elif error.code() in _NO_TOPIC and self._topics is not None:
-                self._topics.restore()
-            await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
-            client = self._client
+            else:
+                topic.failed(error.str())
+                if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
+                    self._replace(client, error.str())
+                elif error.code() in _NO_TOPIC and self._topics is not None:
+                    self._topics.restore()
+                await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
+                client = self._client
+            error = await self._try(client, record, topic)
 
     async def close(self) -> None:
         """Stop; what is not acknowledged by then was told so."""

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
 from crawlers.exceptions import RejectedRecord, SeineError, StartupError
+from pipelines.fatal_errors import fatal_errors_raised
 from pipelines.producer import THE_RECORDS_FAULT, producer_config
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Transactions:
         self._client.begin_transaction()
         for record in records:
             self._produce(record, failed)
-        self._client.flush(_TIMEOUT)
+        with fatal_errors_raised():
+            self._client.flush(_TIMEOUT)
         if failed:  # one that is refused takes others with it, which are told to be purged
             raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
 
@@ -93,7 +95,8 @@ class Transactions:
                 record.produce_with(self._client, reported)
                 return
             except BufferError:
-                self._client.poll(0.1)
+                with fatal_errors_raised():
+                    self._client.poll(0.1)
 
     def _commit(self) -> None:
         """A commit that Kafka has not answered is asked for again: it is not done twice."""

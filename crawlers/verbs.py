@@ -44,6 +44,8 @@ class VerbCommand(ScrapyCommand):
     verbs: ClassVar[dict[str, Verb]]
     positive: ClassVar[tuple[str, ...]] = ()
     """Options that are numbers: whole ones must be 1 or more, others above 0."""
+    asks_redis: ClassVar[bool] = False
+    """Whether a lost connection is one to Redis; what else is lost has an error of Seine's own."""
     endless: ClassVar[str | None] = None
     """The option with which a verb has no other end than Ctrl-C."""
 
@@ -77,12 +79,20 @@ class VerbCommand(ScrapyCommand):
         except (KeyboardInterrupt, asyncio.CancelledError):
             self.exitcode = 0 if self.endless and getattr(opts, self.endless) else _INTERRUPTED
         except Exception as error:
-            from crawlers.frontier.connection import AWAY
-
-            if not isinstance(error, AWAY):
+            if self._is_redis_away(error):
+                print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
+            elif isinstance(error, OSError):
+                print(f"seine: {error}", file=sys.stderr)
+            else:
                 raise
-            print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
             self.exitcode = 1
+
+    def _is_redis_away(self, error: Exception) -> bool:
+        if not self.asks_redis or (isinstance(error, OSError) and error.filename is not None):
+            return False
+        from crawlers.frontier.connection import AWAY
+
+        return isinstance(error, AWAY)
 
     def _verb(self, args: list[str]) -> Verb:
         if not args or args[0] not in self.verbs:
@@ -104,7 +114,7 @@ class VerbCommand(ScrapyCommand):
     def _given(self, opts: argparse.Namespace) -> set[str]:
         """The options that were given, of those that not every verb takes."""
         names = {name for verb in self.verbs.values() for name in verb.options.split()}
-        return {name for name in names if getattr(opts, name) not in (None, False)}
+        return {name for name in names if getattr(opts, name) is not None and getattr(opts, name) is not False}
 
     def _refuse(self, message: str) -> NoReturn:
         print(f"seine: {self.name}: {message}", file=sys.stderr)

@@ -155,8 +155,11 @@ class Producer:
         try:
             client = self._client
             if error := await self._try(client, record, topic):
-                await self._try_again(error, client, record, topic)
-            topic.answered()
+                error = await self._try_again(error, client, record, topic)
+            if error is None or _is_batched(error):
+                topic.answered()
+            if error is not None:
+                raise RejectedRecord(f"{record.topic}: {error.str()}")
         finally:
             topic.in_flight -= 1
             self._load.add(-1, -size)
@@ -164,26 +167,31 @@ class Producer:
 
     async def _try_again(
         self, error: KafkaError | None, client: PolledClient, record: Record, topic: TopicHealth
-    ) -> None:
-        attempt = 0
-        while error:
-            attempt += 1
-            metrics.DELIVERY_RETRIES.labels(error.name()).inc()
-            if error.code() in THE_RECORDS_FAULT:
-                if client is self._alone or not _is_batched(error):
-                    raise RejectedRecord(f"{record.topic}: {error.str()}")
-                client = self._client_for_one()
-            elif error.code() in _RETIRED:
-                client = self._client
-            else:
-                topic.failed(error.str())
-                if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
-                    self._replace(client, error.str())
-                elif error.code() in _NO_TOPIC and self._topics is not None:
-                    self._topics.restore()
-                await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
-                client = self._client
-            error = await self._try(client, record, topic)
+    ) -> KafkaError | None:
+        """Until Kafka has it, or refuses the record itself: why."""
+        failures = 0
+        try:
+            while error is not None:
+                metrics.DELIVERY_RETRIES.labels(error.name()).inc()
+                if error.code() in THE_RECORDS_FAULT:
+                    if client is self._alone or not _is_batched(error):
+                        return error
+                    client = self._client_for_one()
+                elif error.code() in _RETIRED:
+                    client = self._client
+                else:
+                    failures += 1
+                    topic.failed(error.str(), again=failures > 1)
+                    if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
+                        self._replace(client, error.str())
+                    elif error.code() in _NO_TOPIC and self._topics is not None:
+                        self._topics.restore()
+                    await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**failures)))
+                    client = self._client
+                error = await self._try(client, record, topic)
+            return None
+        finally:
+            topic.failing -= failures > 0
 
     async def close(self) -> None:
         """Stop; what is not acknowledged by then was told so."""
@@ -273,10 +281,10 @@ class Producer:
             self._client = PolledClient(self._config)
         else:
             return
-        broken.retire()
         for report, client in self._waiting.items():
             if client is broken and not report.done():
                 report.set_result(KafkaError(KafkaError._DESTROY))
+        broken.retire()  # whose thread gives the reports that are left
 
 
 def producer_config(settings: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Command(VerbCommand):
     """Exit code 0: done. 1: Kafka or Redis cannot be used, or there is no answer. 2: what was asked for is wrong."""
 
     name = "dlq"
+    asks_redis = True
     positive = ("limit",)
     verbs: ClassVar[dict[str, Verb]] = {
         "list": Verb(

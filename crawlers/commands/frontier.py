@@ -14,6 +14,7 @@ class Command(VerbCommand):
     """Exit code 0: done. 1: Redis cannot be used, or there is no answer. 2: what was asked for is wrong."""
 
     name = "frontier"
+    asks_redis = True
     positive = ("seconds", "top")
     endless = "watch"
     verbs: ClassVar[dict[str, Verb]] = {

@@ -155,7 +155,7 @@ class LetterTopic:
             request_timeout=_TIMEOUT,
         )
         offsets = {one.partition: future.result().offset for one, future in found.items()}
-        if min(offsets.values()) < 0:
+        if any(offset < 0 for offset in offsets.values()):
             raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"{self.name} does not tell its offsets"))
         return offsets
 

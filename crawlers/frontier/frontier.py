@@ -12,6 +12,7 @@ import random
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,6 @@ _ASKING = ("running", "paused", "cancelled")
 """States in which leases are asked for; a paused crawl gives none, and its state is told along."""
 _EARLY = 0.0005
 """Seconds: a timer may fire that much before its time."""
-_ROUNDED = 0.01
-"""Seconds: that much earlier than asked for a domain may be leased again, as Redis counts milliseconds."""
-_LEFT_ALONE = 1024
-"""Domains that are left alone, before those that no longer are get forgotten."""
 
 
 class Frontier:
@@ -81,8 +78,8 @@ class Frontier:
         self._known_before: set[str] = set()
         self._on_leases = on_leases
         self._ready: list[tuple[float, int, Lease]] = []
-        self._left_alone: dict[str, float] = {}
-        """Domains that asked to be, and until when: what Redis leased before it heard of that goes back."""
+        self._left_alone: Counter[str] = Counter()
+        """Domains that asked to be, where Redis has not heard of it: what it leases meanwhile goes back."""
         self._ticket = 0
         self.early = 0.0
         """Seconds before its `start_at` that a lease with a delay is taken, so that it can be sent in time."""
@@ -220,16 +217,19 @@ class Frontier:
         """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
         if not lease.ended:
             lease.ended = True
-            if retry_after:
-                self._leave_alone(lease.domain, retry_after)
-            self._say(lease, ("ended", lease, round(latency * 1000), verdict, round(retry_after * 1000)))
+            wait = round(retry_after * 1000)
+            if wait:
+                self._leave_alone(lease.domain)
+            self._say(lease, ("ended", lease, round(latency * 1000), verdict, wait))
 
-    def _leave_alone(self, domain: str, seconds: float) -> None:
+    def heard(self, lease: Lease, wait: int) -> None:
+        """Redis has been told of a download's end, or will not be: `wait` milliseconds its domain asked for."""
+        if wait:
+            self._left_alone -= Counter((lease.domain,))
+
+    def _leave_alone(self, domain: str) -> None:
         """What is leased of the domain and not started waits in Redis, and so does what is on its way here."""
-        now = monotonic()
-        if len(self._left_alone) >= _LEFT_ALONE:
-            self._left_alone = {name: until for name, until in self._left_alone.items() if until > now}
-        self._left_alone[domain] = now + seconds - _ROUNDED
+        self._left_alone[domain] += 1
         of_it = [entry for entry in self._ready if entry[2].domain == domain]
         self._ready = [entry for entry in self._ready if entry[2].domain != domain]
         heapq.heapify(self._ready)
@@ -378,7 +378,7 @@ class Frontier:
     def add(self, lease: Lease) -> None:
         """A new lease has arrived."""
         self.held[lease.id] = lease
-        if lease.start_at < self._left_alone.get(lease.domain, 0.0):
+        if lease.domain in self._left_alone:
             self.release(lease)
             return
         self._ticket += 1

@@ -1,4 +1,4 @@
-"""The errors that more than one part of Seine raises or handles; a part's own are in its modules, and SeineErrors too.
+"""The errors that more than one part of Seine raises or handles. Those of one part are in its modules.
 
 SeineError
 ├── UserError            a mistake in what was asked for; told in one line, exit code 2

@@ -56,8 +56,9 @@ class TopicHealth:
 
 
 class KafkaHealth:
-    """A topic is away from when Kafka refuses one of its records until it takes that, and after `patience` seconds in which
-    it acknowledges none, until it does.
+    """A topic is away from when Kafka refuses one of its records until it takes that.
+
+    So it is after `patience` seconds in which Kafka acknowledges none, until it does.
 
     That silence counts too, as librdkafka keeps trying by itself and reports nothing for minutes.
     """

@@ -7,7 +7,7 @@ JOBS ?= 4
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser chaos stack-down clean
+.PHONY: help setup kerberos crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,13 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
+$(VENV)/.ready-kerberos: $(VENV)/.ready requirements-kerberos.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-kerberos.txt -c constraints.txt
+	@touch $@
+
 setup: $(VENV)/.ready ## make the virtual environment
+
+kerberos: $(VENV)/.ready-kerberos ## add what CLAIM_CHECK_KERBEROS=1 needs, compiled with libkrb5-dev
 
 crawl: setup ## crawl the demo shop to a real Kafka topic, and show the records
 	@deploy/local/first-crawl

@@ -16,12 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.page_server import HOST, Connection, answer, serving, url_of
 from deploy.local import Ports, Stack, StackConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +31,6 @@ WARM = 500
 """Records that are delivered before the outage."""
 BUDGET = 300
 """MiB."""
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +49,47 @@ class Outage:
     """Seconds from the broker's return to the first acknowledgement."""
 
 
-class Products(asyncio.Protocol):
+class Products:
     """Answers every path with a product page of `size` characters."""
 
-    size = 0
+    def __init__(self, size: int):
+        self._size = size
+        self.url = ""
 
-    def __init__(self) -> None:
-        self._received = b""
+    async def listen(self) -> list[asyncio.Server]:
+        server = await asyncio.get_running_loop().create_server(lambda: Connection(self._asked), HOST, 0)
+        self.url = url_of(server)
+        return [server]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._received.endswith(b"\r\n\r\n"):
-            return
-        number = self._received.split(b" ", 2)[1].rpartition(b"/")[2].decode()
-        self._received = b""
-        body = self._page(number).encode()
-        self._transport.write(_HEAD % len(body) + body)
+    def _asked(self, path: bytes, transport: asyncio.Transport) -> None:
+        number = path.rpartition(b"/")[2].decode()
+        answer(transport, self._page(number).encode())
 
     def _page(self, number: str) -> str:
         """Half of a page is markup, as shops' are; a tenth of it the product's description."""
         offer = {"@type": "Offer", "price": "9.90", "priceCurrency": "EUR"}
         product = {"@context": "https://schema.org", "@type": "Product", "name": f"Product {number}", "sku": number}
-        product |= {"offers": offer, "description": secrets.token_hex(self.size // 20)}
-        rows = "<li><a href='#x'><b>A tent</b> for two</a></li>" * (self.size // 100)
+        product |= {"offers": offer, "description": secrets.token_hex(self._size // 20)}
+        rows = "<li><a href='#x'><b>A tent</b> for two</a></li>" * (self._size // 100)
         head = f"<html><script type='application/ld+json'>{json.dumps(product)}</script>"
-        return f"{head}<ul>{rows}</ul><p>{'text ' * (self.size // 13)}</p></html>"
+        return f"{head}<ul>{rows}</ul><p>{'text ' * (self._size // 13)}</p></html>"
 
 
 @contextmanager
 def running_web(size: int) -> Iterator[str]:
     """The server's URL; it runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    kind = type("Products", (Products,), {"size": size})
-    server = loop.run_until_complete(loop.create_server(kind, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+    products = Products(size)
+    with serving(products.listen):
+        yield products.url
 
 
 class Worker:
     """A crawl of `pages` pages, read by its log and by what the kernel says of its memory."""
 
     def __init__(self, scratch: Path, environment: dict[str, str], url: str, pages: int):
-        urls, self._log = scratch / "urls.txt", scratch / "worker.log"
+        urls = scratch / "urls.txt"
         urls.write_text("".join(f"{url}/p/{number}\n" for number in range(pages)))
-        options = ("DOWNLOAD_DELAY=0", "CONCURRENT_REQUESTS_PER_DOMAIN=32", f"LOG_FILE={self._log}")
-        words = [word for option in options for word in ("-s", option)]
+        words = ["-s", "DOWNLOAD_DELAY=0", "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=32"]
         command = [sys.executable, "-m", "scrapy", "crawl", "product_spider", "-a", f"urls=@{urls}", *words]
         self._process = subprocess.Popen(
             command,
@@ -109,15 +97,41 @@ class Worker:
             env={**os.environ, **environment, "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8"},
             stderr=subprocess.PIPE,
         )
+        self._events: Counter[tuple[str, str]] = Counter()
+        """How many there were, by name and fate."""
+        self._first: dict[str, dict[str, Any]] = {}
+        self._came = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def await_event(self, name: str, number: int = 1, seconds: float = 120, **wanted: Any) -> None:
-        """Return when so many such events are in the log."""
-        _until(lambda: len(self.events(name, **wanted)) >= number, f"{number} of {name!r}", seconds)
+    def await_events(self, name: str, number: int = 1, fate: str = "", seconds: float = 120) -> dict[str, Any]:
+        """The first one of that name, as soon as there were so many of that fate."""
+        with self._came:
+            if not self._came.wait_for(lambda: self._events[name, fate] >= number, seconds):
+                raise SystemExit(f"not seen within {seconds:g} s: {number} of {name!r}")
+            return self._first[name]
 
-    def events(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        events = (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}"))
-        return [e for e in events if e.get("event") == name and all(e.get(k) == v for k, v in wanted.items())]
+    def events(self, name: str, fate: str = "") -> int:
+        """How many there were."""
+        with self._came:
+            return self._events[name, fate]
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if line.startswith(b"{"):
+                self._note(json.loads(line))
+
+    def _note(self, event: dict[str, Any]) -> None:
+        with self._came:
+            self._events[event["event"], event.get("fate", "")] += 1
+            self._first.setdefault(event["event"], event)
+            self._came.notify_all()
+
+    def run_for(self, seconds: float) -> None:
+        """Return after that long; SystemExit where it ends before."""
+        with suppress(subprocess.TimeoutExpired):
+            raise SystemExit(f"the worker has ended: exit code {self._process.wait(seconds)}")
 
     def memory(self, what: str) -> float:
         """MiB: VmRSS is now, VmHWM the peak since `forget_peak`."""
@@ -129,11 +143,11 @@ class Worker:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=120)
+        self._process.wait(120)
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
 
 
 def measure(stack: Stack, size: int, seconds: float, pages: int) -> Outage:
@@ -144,32 +158,23 @@ def measure(stack: Stack, size: int, seconds: float, pages: int) -> Outage:
     with tempfile.TemporaryDirectory(prefix="seine-bench-") as scratch, running_web(size) as url:
         worker = Worker(Path(scratch), {**stack.env(), **names, "CLAIM_CHECK_URL": ""}, url, pages)
         try:
-            worker.await_event("item", WARM, fate="acknowledged")
+            worker.await_events("item", WARM, "acknowledged")
             stack.down(services=["kafka"])
-            acknowledged = len(worker.events("item", fate="acknowledged"))
+            acknowledged = worker.events("item", "acknowledged")
             worker.forget_peak()
             before = worker.memory("VmRSS")
-            time.sleep(seconds)
+            worker.run_for(seconds)
             stack.up(["kafka"])
             back = time.monotonic()
-            worker.await_event("kafka back")
+            waiting = worker.await_events("kafka back")["in_flight"]
             caught_up = time.monotonic() - back
-            waiting = worker.events("kafka back")[0]["in_flight"]
-            worker.await_event("item", acknowledged + waiting, fate="acknowledged")
+            worker.await_events("item", acknowledged + waiting, "acknowledged")
             peak = worker.memory("VmHWM")
             worker.stop()
         except BaseException:
             worker.kill()
             raise
     return Outage(size, waiting, before, peak, caught_up)
-
-
-def _until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not seen within {seconds:g} s: {what}")
-        time.sleep(0.2)
 
 
 def table(outages: list[Outage], seconds: float) -> str:

@@ -22,3 +22,8 @@ def budget_of(request: Request, spider: Any) -> str:
     """The name of the budget: the domain, or the site where its domains share one."""
     site = site_of(request, spider)
     return site.slot(request.url) if site else domain_of(request.url)
+
+
+def budgets_of(site: Site) -> frozenset[str]:
+    """All that requests of the site are charged to."""
+    return frozenset({site.name} if site.limits.shared else site.domains)

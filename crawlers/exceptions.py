@@ -1,4 +1,4 @@
-"""Every error that Seine raises on purpose.
+"""The errors that more than one part of Seine raises or handles. Those of one part are in its modules.
 
 SeineError
 ├── UserError            a mistake in what was asked for; told in one line, exit code 2

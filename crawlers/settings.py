@@ -278,6 +278,7 @@ EXTENSIONS = {
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
     "browser_pool.warm_start.WarmStart": 200,
     "crawlers.extensions.progress.LiveProgress": 500,
+    "crawlers.extensions.heap.FrozenHeap": 900,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }
 LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")

@@ -24,6 +24,8 @@ class TopicHealth:
     heard_at: float = 0.0
     """When the last acknowledgement came, or the oldest question was asked; monotonic."""
     away_since: float | None = None
+    failing: int = 0
+    """Records that Kafka has refused through no fault of theirs, and not taken since: of a partition, perhaps."""
 
     def ask(self) -> None:
         """One more record is librdkafka's to report."""
@@ -34,14 +36,19 @@ class TopicHealth:
     def answered(self) -> None:
         """Kafka has acknowledged a record."""
         self.heard_at = time.monotonic()
-        if self.away_since is not None:
+        if self.away_since is not None and not self.failing:
             seconds = round(self.heard_at - self.away_since, 1)
             log.info("kafka back", topic=self.name, seconds=seconds, in_flight=self.in_flight)
             metrics.KAFKA_AWAY.labels(self.name).set(0)
             self.away_since = None
 
-    def failed(self, error: str) -> None:
-        """Kafka has refused a record, through no fault of the record."""
+    def failed(self, error: str, *, again: bool) -> None:
+        """Kafka has refused a record, through no fault of the record; the same one `again`."""
+        self.failing += not again
+        self.go_away(error)
+
+    def go_away(self, error: str) -> None:
+        """Kafka does not take what is sent to the topic."""
         if self.away_since is None:
             self.away_since = time.monotonic()
             log.error("kafka away", topic=self.name, error=error, in_flight=self.in_flight)
@@ -49,9 +56,11 @@ class TopicHealth:
 
 
 class KafkaHealth:
-    """A topic is away once Kafka has refused its records, or acknowledged none of them for `patience` seconds.
+    """A topic is away from when Kafka refuses one of its records until it takes that.
 
-    The silence counts too, as librdkafka keeps trying by itself and reports nothing for minutes.
+    So it is after `patience` seconds in which Kafka acknowledges none, until it does.
+
+    That silence counts too, as librdkafka keeps trying by itself and reports nothing for minutes.
     """
 
     def __init__(self, patience: float):
@@ -81,4 +90,4 @@ class KafkaHealth:
             if state.asked and state.away_since is None and now - state.heard_at > self._patience:
                 error, said_at = self._trouble
                 why = f": {error}" if said_at >= state.heard_at else ""
-                state.failed(f"no acknowledgement for {self._patience:g} s{why}")
+                state.go_away(f"no acknowledgement for {self._patience:g} s{why}")

@@ -38,13 +38,7 @@ class PolledClient:
         if self._client is None:
             raise KafkaException(KafkaError(KafkaError._DESTROY))
         try:
-            self._client.produce(
-                record.topic,
-                key=record.key,
-                value=record.value,
-                headers=record.headers,  # type: ignore[arg-type]
-                on_delivery=report,
-            )
+            record.produce_with(self._client, report)
         except BufferError:
             return False
         return True

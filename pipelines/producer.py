@@ -26,6 +26,7 @@ from pipelines.wall_clock import WallClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from confluent_kafka import Producer as Client
     from scrapy.crawler import Crawler
 
 log = structlog.get_logger("seine.kafka")
@@ -45,7 +46,7 @@ _FULL_SECONDS = 0.1
 """Until a full queue of librdkafka's is tried again."""
 _LOOK_SECONDS = 0.25
 """Between two looks at what waits."""
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.001
 """Between two questions for reports, while some are awaited."""
 _LONGEST_BACKOFF = 10.0
 _LONGEST_JOIN = 5.0
@@ -68,7 +69,26 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that Kafka counts."""
-        return len(self.key) + len(self.value or b"") + sum([len(name) + len(text) for name, text in self.headers])
+        size = len(self.key) + len(self.value or b"")
+        for name, text in self.headers:
+            size += len(name) + len(text)
+        return size
+
+    def produce_with(
+        self, client: Client, report: Callable[[KafkaError | None, Any], None], partition: int = -1
+    ) -> None:
+        """Give it to librdkafka, whose delivery report `report` is called with; partition -1 is the key's own.
+
+        Raises BufferError where its queue is full, and KafkaException.
+        """
+        client.produce(
+            self.topic,
+            key=self.key,
+            value=self.value,
+            headers=self.headers,  # type: ignore[arg-type]
+            partition=partition,
+            on_delivery=report,
+        )
 
 
 class Producer:
@@ -133,33 +153,45 @@ class Producer:
         topic = self._health.of(record.topic)
         topic.in_flight += 1
         try:
-            await self._deliver(record, topic)
-            topic.answered()
+            client = self._client
+            if error := await self._try(client, record, topic):
+                error = await self._try_again(error, client, record, topic)
+            if error is None or _is_batched(error):
+                topic.answered()
+            if error is not None:
+                raise RejectedRecord(f"{record.topic}: {error.str()}")
         finally:
             topic.in_flight -= 1
             self._load.add(-1, -size)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - started)
 
-    async def _deliver(self, record: Record, topic: TopicHealth) -> None:
-        client, attempt = self._client, 0
-        while error := await self._try(client, record, topic):
-            attempt += 1
-            metrics.DELIVERY_RETRIES.labels(error.name()).inc()
-            if error.code() in THE_RECORDS_FAULT:
-                if client is self._alone or not _is_batched(error):
-                    raise RejectedRecord(f"{record.topic}: {error.str()}")
-                client = self._client_for_one()
-                continue
-            if error.code() in _RETIRED:
-                client = self._client
-                continue
-            topic.failed(error.str())
-            if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
-                self._replace(client, error.str())
-            elif error.code() in _NO_TOPIC and self._topics is not None:
-                self._topics.restore()
-            await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**attempt)))
-            client = self._client
+    async def _try_again(
+        self, error: KafkaError | None, client: PolledClient, record: Record, topic: TopicHealth
+    ) -> KafkaError | None:
+        """Until Kafka has it, or refuses the record itself: why."""
+        failures = 0
+        try:
+            while error is not None:
+                metrics.DELIVERY_RETRIES.labels(error.name()).inc()
+                if error.code() in THE_RECORDS_FAULT:
+                    if client is self._alone or not _is_batched(error):
+                        return error
+                    client = self._client_for_one()
+                elif error.code() in _RETIRED:
+                    client = self._client
+                else:
+                    failures += 1
+                    topic.failed(error.str(), again=failures > 1)
+                    if _is_fatal(error) and time.monotonic() - self._rebuilt_at > _REBUILD_SECONDS:
+                        self._replace(client, error.str())
+                    elif error.code() in _NO_TOPIC and self._topics is not None:
+                        self._topics.restore()
+                    await self._pause(random.uniform(0, min(_LONGEST_BACKOFF, 0.1 * 2**failures)))
+                    client = self._client
+                error = await self._try(client, record, topic)
+            return None
+        finally:
+            topic.failing -= failures > 0
 
     async def close(self) -> None:
         """Stop; what is not acknowledged by then was told so."""
@@ -249,10 +281,10 @@ class Producer:
             self._client = PolledClient(self._config)
         else:
             return
-        broken.retire()
         for report, client in self._waiting.items():
             if client is broken and not report.done():
                 report.set_result(KafkaError(KafkaError._DESTROY))
+        broken.retire()  # whose thread gives the reports that are left
 
 
 def producer_config(settings: Any) -> dict[str, Any]:
@@ -262,7 +294,7 @@ def producer_config(settings: Any) -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "zstd",
-        "linger.ms": 5,
+        "linger.ms": 2,
         "partitioner": "murmur2_random",  # Java's, so that every client agrees on a key's partition
         "delivery.timeout.ms": int(settings.getfloat("KAFKA_DELIVERY_TIMEOUT") * 1000),
         "queue.buffering.max.kbytes": 65536,

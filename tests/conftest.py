@@ -22,7 +22,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, own_topics
 
-LONGEST = "exactly_once outages frontier_redis audit frontier_scripts claim_check forgetting bad_input frontier_crawls"
+LONGEST = "exactly_once outages frontier_redis audit_failures audit claim_check forgetting bad_input frontier_crawls"
 """The files that take longest. Their tests come first: no worker of `make test` has such a file left at the end."""
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -122,6 +122,13 @@ def seine(offline: Seine, kafka_env: dict[str, str]) -> Seine:
 def fleet(offline: Seine, redis_server: RedisServer) -> FrontierSeine:
     env = {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
     return FrontierSeine(offline.folder, {**offline.env, **env}, redis_server.client())
+
+
+@pytest.fixture
+def audited(fleet: FrontierSeine, kafka_env: dict[str, str]) -> FrontierSeine:
+    """Crawls with a frontier and an audit trail of their own."""
+    fleet.env |= kafka_env | own_topics()
+    return fleet
 
 
 @pytest.fixture

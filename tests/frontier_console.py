@@ -22,8 +22,8 @@ from tests.frontier_shard import Crawl, Limits, Shard, Worker, decimal
 from tests.support import Finished
 
 SPIDER = "product_spider"
-
-
+HOUR_MS = 3_600_000
+SITE = 'name = "demo"\ndomains = ["demo.example"]\nseeds = ["http://demo.example/"]\n'
 OF_A_FLEET = ("REDIS_URL", "FRONTIER_NAMESPACE", "SITES_DIR")
 OF_KAFKA = (
     *("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC_PRODUCTS", "KAFKA_TOPIC_DEAD_LETTERS", "KAFKA_CREATE_TOPICS"),

@@ -36,6 +36,7 @@ LIVES = 30_000
 MOST_LOSSES = 3
 MOST_ATTEMPTS = 3
 LOOK = 500
+GOOD, FAILED, THROTTLED = 0, 1, 2
 
 
 @dataclass
@@ -93,6 +94,11 @@ def decimal(fingerprint: bytes) -> str:
 
 def pages(*numbers: int, **fields: Any) -> list[NewRequest]:
     return [page(number, **fields) for number in numbers]
+
+
+def numbers(leases: list[Leased]) -> list[int]:
+    """Those of the pages."""
+    return [int(lease.data.split()[1]) for lease in leases]
 
 
 class Shard:

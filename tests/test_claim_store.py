@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -248,18 +249,26 @@ class OnStandby(Answering):
 
 
 class WithKerberos(Answering):
-    """Takes one ticket, and its cookie from then on, as Hadoop's AuthenticationFilter does."""
+    """Takes a ticket for a delegation token and the newest token for anything else, as NameNodes do."""
 
     tickets: ClassVar[list[str]] = []
 
     def answer(self) -> None:
-        if self.headers["Cookie"] == "hadoop.auth=signed":
-            self.reply(200)
-        elif ticket := self.headers["Authorization"]:
+        query = parse_qs(urlsplit(self.path).query)
+        if query["op"] == ["GETDELEGATIONTOKEN"] and (ticket := self.headers["Authorization"]):
             self.tickets.append(ticket)
-            self.reply(200, Set_Cookie="hadoop.auth=signed; Path=/; HttpOnly")
-        else:
+            self.reply(200, json.dumps({"Token": {"urlString": f"token-{len(self.tickets)}"}}).encode())
+        elif "delegation" not in query:
             self.reply(401, WWW_Authenticate="Negotiate")
+        elif query["delegation"] == [f"token-{len(self.tickets)}"]:
+            self.reply(200)
+        else:
+            message = (
+                "Failed to obtain user group information: org.apache.hadoop.security.token.SecretManager$InvalidToken"
+            )
+            self.reply(
+                403, json.dumps({"RemoteException": {"exception": "SecurityException", "message": message}}).encode()
+            )
 
 
 @contextmanager
@@ -278,17 +287,19 @@ def standby() -> Iterator[str]:
         yield address
 
 
-def test_a_ticket_is_asked_for_once_and_its_cookie_serves_from_then_on() -> None:
+def test_a_ticket_is_shown_once_for_a_token_that_serves_until_it_is_refused() -> None:
     asked: list[str] = []
 
     async def negotiate(host: str) -> str:
         asked.append(host)
-        return "Negotiate ticket"
+        return f"Negotiate ticket-{len(asked)}"
 
     async def work(address: str) -> None:
         files = WebHdfs(HdfsAddress("http", (address,), ""), "seine", 5, negotiate)
-        for _ in range(3):
-            assert await files.touch("page")
+        assert all(await asyncio.gather(*(files.touch("page") for _ in range(5))))
+        assert asked == ["127.0.0.1"]
+        WithKerberos.tickets.append("of another")
+        assert all(await asyncio.gather(*(files.touch("page") for _ in range(5))))
         await files.close()
         without = WebHdfs(HdfsAddress("http", (address,), ""), "seine", 5)
         with pytest.raises(StoreAway, match="CLAIM_CHECK_KERBEROS=1") as refused:
@@ -298,7 +309,7 @@ def test_a_ticket_is_asked_for_once_and_its_cookie_serves_from_then_on() -> None
 
     with namenode(WithKerberos) as address:
         run(work(address))
-    assert (asked, WithKerberos.tickets) == (["127.0.0.1"], ["Negotiate ticket"])
+    assert WithKerberos.tickets == ["Negotiate ticket-1", "of another", "Negotiate ticket-2"]
 
 
 @pytest.mark.parametrize("first", ["dead", "standby", "silent"])

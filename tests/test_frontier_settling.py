@@ -6,17 +6,19 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from crawlers.frontier.connection import Servers
+from crawlers.frontier.connection import Connection, Servers
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Definition, Totals
 from crawlers.frontier.frontier import Frontier
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease
 from crawlers.frontier.options import FrontierOptions
+from crawlers.frontier.scripts import run
 from tests.frontier_shard import page
 from tests.polling import eventually
 from tests.servers.redis import RedisServer
@@ -25,10 +27,14 @@ from tests.servers.redis import RedisServer
 class Scene:
     """A worker that holds a lease."""
 
-    def __init__(self, frontier: Frontier, lease: Lease, totals: Callable[[], Awaitable[Totals]]):
+    def __init__(
+        self, frontier: Frontier, lease: Lease, totals: Callable[[], Awaitable[Totals]], connection: Connection
+    ):
         self.frontier = frontier
         self.lease = lease
         self.totals = totals
+        self.connection = connection
+        """An operator's."""
 
 
 @asynccontextmanager
@@ -43,7 +49,9 @@ async def scene(server: RedisServer, **options: Any) -> AsyncIterator[Scene]:
     frontier.enqueue(page(0, seed=1))
     [lease] = await leased(frontier)
     try:
-        yield Scene(frontier, lease, lambda: crawls.totals(crawl))
+        [connection] = await control.connect()
+        yield Scene(frontier, lease, lambda: crawls.totals(crawl), connection)
+        await connection.close()
     finally:
         await frontier.close(5)
         await control.close()
@@ -121,5 +129,39 @@ def test_a_request_waits_for_its_links_to_be_in_redis(redis_server: RedisServer)
             assert any(0 < links < 1000 for links, _ in seen)
             assert now.frontier.is_known("http://shop.example/7")
             assert not now.frontier.is_known("http://shop.example/1001")
+
+    asyncio.run(story())
+
+
+def test_what_was_leased_before_redis_heard_of_a_retry_after_goes_back(redis_server: RedisServer) -> None:
+    async def story() -> None:
+        async with scene(redis_server) as now:
+            now.frontier.enqueue(page(1), now.lease)
+            [on_its_way] = await leased(now.frontier)
+            now.frontier.ended(now.lease, 0.1, 2, 1.0)
+            told_at = monotonic()
+            now.frontier.add(on_its_way)
+            assert now.frontier.take() is None
+            [again] = await leased(now.frontier)
+            assert again.id == on_its_way.id
+            assert again is not on_its_way
+            assert monotonic() - told_at >= 0.99
+
+    asyncio.run(story())
+
+
+def test_a_domain_is_left_alone_no_longer_than_redis_says(redis_server: RedisServer) -> None:
+    """An operator forgets its Retry-After of an hour: it is leased at once."""
+
+    async def story() -> None:
+        async with scene(redis_server) as now:
+            now.frontier.enqueue(page(1), now.lease)
+            now.frontier.settle(now.lease, "expanded")
+            now.frontier.ended(now.lease, 0.1, 2, 3600.0)
+            await eventually(lambda: now.frontier.quiet, "Redis has not heard")
+            assert now.frontier.take() is None
+            root = now.frontier.keys.crawl(0, now.frontier.crawl)
+            await now.connection.one(*run("forget", now.frontier.keys.shard(0), root, now.lease.domain))
+            assert await leased(now.frontier)
 
     asyncio.run(story())

@@ -14,6 +14,7 @@ from confluent_kafka import Producer as Client
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from scrapy.settings import Settings
+from structlog.testing import capture_logs
 
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
@@ -21,6 +22,7 @@ from crawlers.sink_load import SinkLoad
 from deploy.local import Stack
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import Delivery
+from pipelines.kafka_health import KafkaHealth
 from pipelines.producer import Producer, Record, producer_config
 from tests.letters import UNMASKED
 from tests.support import consume
@@ -178,3 +180,16 @@ def test_a_closing_worker_says_what_kafka_did_not_acknowledge(config: dict[str, 
     producer = Producer(nobody, drain_seconds=0.2, closing=lambda: True)
     with pytest.raises(Undelivered, match=r"within 0\.2 s"):
         run(producer, producer.send(record("topic", 1)))
+
+
+def test_a_topic_is_away_until_what_it_refused_is_taken() -> None:
+    """A partition without a leader fails its records, while others are acknowledged."""
+    topic = KafkaHealth(10).of("products")
+    with capture_logs() as logs:
+        topic.failed("no leader", again=False)
+        topic.answered()
+        topic.failed("no leader", again=True)
+        topic.answered()
+        topic.failing -= 1
+        topic.answered()
+    assert [entry["event"] for entry in logs] == ["kafka away", "kafka back"]

@@ -50,6 +50,20 @@ def test_follow_stays_inside_the_domains_of_the_urls_given(offline: Seine, shop:
     assert len(finished.events("request", outcome="delivered")) > 10
 
 
+def test_a_page_is_freed_when_it_is_done_and_full_collections_do_not_look_at_what_is_always_there(
+    offline: Seine, sites: Path, shop: DemoShop
+) -> None:
+    (sites / "demo.toml").write_text(shop.site_toml().replace("pages = 5000", "pages = 60"))
+
+    finished = offline.crawl(ADDONS='{"tests.watch.Heap": 1}')
+
+    assert finished.code == 0, finished.err[-2000:]
+    assert len(finished.events("request", outcome="delivered")) > 10
+    [heap] = finished.events("heap")
+    assert heap["pages"] <= 2  # the last ones may be on their way out
+    assert heap["frozen"] > 50_000
+
+
 def test_a_sites_page_limit_is_what_is_fetched_at_most(offline: Seine, sites: Path, shop: DemoShop) -> None:
     (sites / "demo.toml").write_text(shop.site_toml().replace("pages = 5000", "pages = 20"))
 

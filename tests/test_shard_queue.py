@@ -15,7 +15,7 @@ from crawlers.frontier.leases import Lease
 from crawlers.frontier.options import FrontierOptions
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
-from pipelines.exactly_once.machine import Batch, Ended
+from pipelines.exactly_once.batch import Batch, Ended
 from pipelines.exactly_once.queue import ShardQueue
 from pipelines.producer import Record
 from tests.letters import SPIDER, Letters

@@ -1,15 +1,18 @@
-"""An add-on that watches a worker from inside: `-s ADDONS='{"tests.watch.Watch": 1}'`. What it sees goes to the log."""
+"""Add-ons that watch a worker from inside: `-s ADDONS='{"tests.watch.Watch": 1}'`. What they see goes to the log."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
 import structlog
 from scrapy import signals
+from scrapy.http import HtmlResponse
+from scrapy.utils.trackref import live_refs
 
 from crawlers import metrics
 
@@ -22,8 +25,18 @@ class Watch:
     """Adds LoopWatch to the worker's extensions."""
 
     def update_settings(self, settings: Any) -> None:
-        own = {**settings.getdict("EXTENSIONS"), "tests.watch.LoopWatch": 900}
-        settings.set("EXTENSIONS", own, "cmdline")
+        _extend(settings, "tests.watch.LoopWatch")
+
+
+class Heap:
+    """Adds HeapWatch, with which nothing is collected."""
+
+    def update_settings(self, settings: Any) -> None:
+        _extend(settings, "tests.watch.HeapWatch")
+
+
+def _extend(settings: Any, extension: str) -> None:
+    settings.set("EXTENSIONS", {**settings.getdict("EXTENSIONS"), extension: 990}, "cmdline")
 
 
 class LoopWatch:
@@ -63,6 +76,25 @@ class LoopWatch:
             if gauges != self._gauges:
                 self._gauges = gauges
                 log.info("gauges", **gauges)
+
+
+class HeapWatch:
+    """Tells how many pages are still there when those of the crawl are done, though nothing collected cycles."""
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> Self:
+        extension = cls()
+        crawler.signals.connect(extension._started, signal=signals.engine_started)
+        crawler.signals.connect(extension._closed, signal=signals.spider_closed)
+        return extension
+
+    def _started(self) -> None:
+        gc.disable()
+
+    def _closed(self) -> None:
+        pages = [response for response in live_refs[HtmlResponse] if "/p/" in response.url]
+        log.info("heap", pages=len(pages), frozen=gc.get_freeze_count())
+        gc.enable()
 
 
 def _busy() -> dict[str, float]:

@@ -139,13 +139,7 @@ class Raw:
     def _produce(self, record: Record) -> None:
         while True:
             try:
-                self._client.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,  # type: ignore[arg-type]
-                    on_delivery=self._reported,
-                )
+                record.produce_with(self._client, self._reported)
                 return
             except BufferError:
                 self._client.poll(0.01)

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar
 
-from scrapy.commands import ScrapyCommand
-
-from crawlers import logs
-from crawlers.dead_letters.verbs import VERBS, Verb
-from crawlers.exceptions import SeineError, UserError
-from crawlers.settings_check import check_settings
+from crawlers.verbs import Verb, VerbCommand
 
 if TYPE_CHECKING:
     import argparse
 
-_INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C or SIGTERM ended."""
+_WHICH = "stage error domain since"
+_WHICH_USAGE = "[--stage S] [--error E] [--domain D] [--since T]"
 
 
-class Command(ScrapyCommand):
+class Command(VerbCommand):
     """Exit code 0: done. 1: Kafka or Redis cannot be used, or there is no answer. 2: what was asked for is wrong."""
 
-    requires_project = True
-    requires_crawler_process = False
-    default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
-
-    def syntax(self) -> str:
-        return "VERB [options]"
+    name = "dlq"
+    asks_redis = True
+    positive = ("limit",)
+    verbs: ClassVar[dict[str, Verb]] = {
+        "list": Verb(
+            "crawlers.dead_letters.verbs.look.list_letters",
+            f"list {_WHICH_USAGE} [--limit N] [--json]",
+            f"{_WHICH} limit json",
+        ),
+        "show": Verb("crawlers.dead_letters.verbs.look.show", "show ID [--json]", "json", 1),
+        "stats": Verb("crawlers.dead_letters.verbs.look.stats", f"stats {_WHICH_USAGE} [--json]", f"{_WHICH} json"),
+        "replay": Verb(
+            "crawlers.dead_letters.verbs.again.replay",
+            f"replay {_WHICH_USAGE} [--limit N] [--crawl ID] [--dry-run]",
+            f"{_WHICH} limit crawl dry_run",
+        ),
+    }
 
     def short_desc(self) -> str:
         return "Look at dead letters, and replay them"
 
-    def long_desc(self) -> str:
-        return f"{self.short_desc()}. {'; '.join(verb.usage for verb in VERBS.values())}."
-
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.error = _refuse  # type: ignore[method-assign]
         add = parser.add_argument
         add("--stage", metavar="S", help="only those of a stage: validation, download, …")
         add("--error", metavar="E", help="only those of an error: InvalidItem, 'http 404', …")
@@ -48,34 +48,3 @@ class Command(ScrapyCommand):
         add("--crawl", metavar="ID", help="replay: where requests go whose own crawl is gone")
         add("--dry-run", action="store_true", help="replay: tell what it would look at")
         add("--json", action="store_true", help="list, show, stats: JSON, one object a line")
-
-    def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from crawlers.frontier.connection import AWAY
-
-        try:
-            check_settings(self.settings)
-            logs.install(self.settings)
-            verb = _verb(args)
-            verb.check(args[1:], opts)
-            self.exitcode = verb.run(self.settings, args[1:], opts)
-        except SeineError as error:
-            print(f"seine: {error}", file=sys.stderr)
-            self.exitcode = error.exit_code
-        except BrokenPipeError:
-            sys.stderr.close()
-        except AWAY as error:
-            print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
-            self.exitcode = 1
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            self.exitcode = _INTERRUPTED
-
-
-def _verb(args: list[str]) -> Verb:
-    if not args or args[0] not in VERBS:
-        raise UserError(f"scrapy dlq {' '.join(args[:1])}: expected one of {', '.join(VERBS)}")
-    return VERBS[args[0]]
-
-
-def _refuse(message: str) -> NoReturn:
-    print(f"seine: dlq: {message}", file=sys.stderr)
-    sys.exit(UserError.exit_code)

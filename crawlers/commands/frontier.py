@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar
 
-from scrapy.commands import ScrapyCommand
-
-from crawlers import logs
-from crawlers.exceptions import SeineError, UserError
-from crawlers.frontier.verbs import VERBS, Verb
-from crawlers.settings_check import check_settings
+from crawlers.verbs import Verb, VerbCommand
 
 if TYPE_CHECKING:
     import argparse
 
-_INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C or SIGTERM ended."""
 
-
-class Command(ScrapyCommand):
+class Command(VerbCommand):
     """Exit code 0: done. 1: Redis cannot be used, or there is no answer. 2: what was asked for is wrong."""
 
-    requires_project = True
-    requires_crawler_process = False
-    default_settings: ClassVar[dict[str, Any]] = {"LOG_ENABLED": False}
-
-    def syntax(self) -> str:
-        return "VERB [options]"
+    name = "frontier"
+    asks_redis = True
+    positive = ("seconds", "top")
+    endless = "watch"
+    verbs: ClassVar[dict[str, Verb]] = {
+        "status": Verb(
+            "crawlers.frontier.verbs.look.status",
+            "status [--crawl ID] [--top N] [--json] [--watch]",
+            "crawl top json watch",
+        ),
+        "crawls": Verb("crawlers.frontier.verbs.look.crawls", "crawls [--top N] [--json]", "top json"),
+        "why": Verb(
+            "crawlers.frontier.verbs.why.why",
+            "why URL [--crawl ID] [--since AGE] [--seconds N] [--json]",
+            "crawl since seconds json",
+            1,
+        ),
+        "domains": Verb(
+            "crawlers.frontier.verbs.look.domains",
+            "domains [--domain D] [--top N] [--json] [--forget D [--yes]]",
+            "domain top json forget",
+        ),
+        "pause": Verb("crawlers.frontier.verbs.steer.pause", "pause [--crawl ID]", "crawl"),
+        "resume": Verb("crawlers.frontier.verbs.steer.resume", "resume [--crawl ID]", "crawl"),
+        "drain": Verb("crawlers.frontier.verbs.steer.drain", "drain [--crawl ID]", "crawl"),
+        "cancel": Verb("crawlers.frontier.verbs.steer.cancel", "cancel [--crawl ID] [--yes]", "crawl"),
+        "requeue": Verb(
+            "crawlers.frontier.verbs.steer.requeue",
+            "requeue --dead [--reason R] [--domain D] [--crawl ID] [--yes]",
+            "crawl dead reason domain",
+        ),
+        "purge": Verb(
+            "crawlers.frontier.verbs.steer.purge",
+            "purge --crawl ID [--force] [--yes], or purge --all-complete [--yes]",
+            "crawl all_complete force",
+        ),
+        "seed": Verb("crawlers.frontier.verbs.seed.seed", "seed FILE|- [--crawl ID] [--follow]", "crawl follow", 1),
+        "import-scrapy-redis": Verb(
+            "crawlers.frontier.verbs.bring.import_scrapy_redis",
+            "import-scrapy-redis [--crawl ID] [--from-url URL] [--allow-pickle] [--move] [--dry-run]",
+            "crawl from_url allow_pickle fingerprints move dry_run argument",
+        ),
+    }
 
     def short_desc(self) -> str:
         return "Look at crawls in Redis, and steer them"
 
-    def long_desc(self) -> str:
-        return f"{self.short_desc()}. {'; '.join(verb.usage for verb in VERBS.values())}."
-
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.error = _refuse  # type: ignore[method-assign]
         add = parser.add_argument
         add("--spider", default="product_spider", metavar="NAME", help="whose crawls (default: product_spider)")
         add("--crawl", metavar="ID", help="which crawl (default: the one that is open, else the newest)")
@@ -63,34 +86,3 @@ class Command(ScrapyCommand):
         add("-a", "--argument", action="append", metavar="N=V", help="import-scrapy-redis: an argument of the spider")
         add("--force", action="store_true", help="purge: though workers are at it")
         add("--yes", action="store_true", help="do not ask")
-
-    def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        from crawlers.frontier.connection import AWAY
-
-        try:
-            check_settings(self.settings)
-            logs.install(self.settings)
-            verb = _verb(args)
-            verb.check(args[1:], opts)
-            self.exitcode = verb.run(self.settings, args[1:], opts)
-        except SeineError as error:
-            print(f"seine: {error}", file=sys.stderr)
-            self.exitcode = error.exit_code
-        except BrokenPipeError:
-            sys.stderr.close()
-        except AWAY as error:
-            print(f"seine: Redis: {str(error) or type(error).__name__}", file=sys.stderr)
-            self.exitcode = 1
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            self.exitcode = 0 if opts.watch else _INTERRUPTED  # a watch has no other end
-
-
-def _verb(args: list[str]) -> Verb:
-    if not args or args[0] not in VERBS:
-        raise UserError(f"scrapy frontier {' '.join(args[:1])}: expected one of {', '.join(VERBS)}")
-    return VERBS[args[0]]
-
-
-def _refuse(message: str) -> NoReturn:
-    print(f"seine: frontier: {message}", file=sys.stderr)
-    sys.exit(UserError.exit_code)

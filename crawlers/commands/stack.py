@@ -6,14 +6,13 @@ import argparse
 import json
 import shlex
 import sys
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.console import Console
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-from deploy.local import Stack, StackConfig, StackError
-from deploy.local.progress import progress_for
+if TYPE_CHECKING:
+    from deploy.local import Stack, StackError
 
 ACTIONS = ("up", "down", "status", "logs", "env")
 INTERRUPTED = 130
@@ -32,6 +31,8 @@ class Command(ScrapyCommand):
         return "Run real Redis, Kafka, schema registry and HDFS on this machine"
 
     def long_desc(self) -> str:
+        from deploy.local import Stack
+
         services = ", ".join(Stack.service_names())
         return f"{self.short_desc()}, without Docker, Java or root. Services: {services}."
 
@@ -42,6 +43,8 @@ class Command(ScrapyCommand):
         parser.add_argument("-n", "--lines", type=int, default=200, help="logs: how many lines (default: 200)")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        from deploy.local import Stack, StackConfig, StackError
+
         if not args or args[0] not in ACTIONS:
             raise UsageError(f"expected one of {', '.join(ACTIONS)}")
         if unknown := [arg for arg in args if arg.startswith("-")]:
@@ -63,6 +66,10 @@ class Command(ScrapyCommand):
         self.exitcode = 1
 
     def _up(self, stack: Stack, names: list[str], opts: argparse.Namespace) -> None:
+        from rich.console import Console
+
+        from deploy.local.progress import progress_for
+
         stack.up(names or None, progress_for(Console(stderr=True)))
         _print_table(stack)
 

@@ -10,7 +10,7 @@ from crawlers.dead_letters.items import DEAD_AGAIN, DELIVERED, DROPPED, Replayed
 from crawlers.dead_letters.requests import ELSEWHERE, NOT_DEAD, SENT_BACK, STILL_OPEN
 from crawlers.exceptions import RejectedRecord, StartupError, UserError
 from crawlers.frontier.reviving import ALIVE, BACK, DONE, LATER, TAKEN
-from pipelines.dead_letter import ITEM, REQUEST
+from pipelines.letter import ITEM, REQUEST
 from pipelines.producer import Record
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from crawlers.dead_letters.items import DELIVERED
-from pipelines.dead_letter import ITEM
+from pipelines.letter import ITEM
 
 if TYPE_CHECKING:
     from crawlers.dead_letters.letter import Letter

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pipelines.dead_letter import ITEM, MESSAGE, REQUEST
+from pipelines.letter import ITEM, MESSAGE, REQUEST
 
 RECEIPT = "replayed"
 """The stage of a receipt. Its value is empty; its key is its letter's, after which it lies in the same partition."""

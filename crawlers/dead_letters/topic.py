@@ -154,7 +154,10 @@ class LetterTopic:
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_TIMEOUT,
         )
-        return {one.partition: future.result().offset for one, future in found.items()}
+        offsets = {one.partition: future.result().offset for one, future in found.items()}
+        if any(offset < 0 for offset in offsets.values()):
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"{self.name} does not tell its offsets"))
+        return offsets
 
     def _since(self, moment: int, ends: dict[int, int]) -> dict[int, int]:
         """The first offset by partition that is not older."""

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
 from crawlers.exceptions import RejectedRecord, SeineError, StartupError
+from pipelines.fatal_errors import fatal_errors_raised
 from pipelines.producer import THE_RECORDS_FAULT, producer_config
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 60.0
 _COMMITS = 3
+_TRIES = 3
+_WITH_ANOTHER = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER}
+"""Said of records that are at fault neither in themselves nor in where they go."""
 _FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 
 
@@ -57,18 +61,29 @@ class Transactions:
         """Produce them, all or none.
 
         RejectedRecord where Kafka refuses one for what it is, and StartupError: none. Fenced and Doubtful: unknown.
+
+        A refused record leaves a gap in the sequence of its partition. The next transaction there fails, and its abort
+        makes librdkafka take another epoch, so it is tried again. (A client of its own would fence a later replay.)
         """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._produce_all(records)
+                self._commit()
+                return
+            except (KafkaException, BufferError) as error:
+                told = self._aborted(error)
+                if isinstance(told, Fenced | Doubtful) or not _is_gap(error) or attempt == _TRIES:
+                    raise told from None
+
+    def _produce_all(self, records: Sequence[Record]) -> None:
         failed: list[KafkaError] = []
-        try:
-            self._client.begin_transaction()
-            for record in records:
-                self._produce(record, failed)
+        self._client.begin_transaction()
+        for record in records:
+            self._produce(record, failed)
+        with fatal_errors_raised():
             self._client.flush(_TIMEOUT)
-            if failed:  # one that is refused takes others with it, which are told to be purged
-                raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
-            self._commit()
-        except (KafkaException, BufferError) as error:
-            raise self._aborted(error) from None
+        if failed:  # one that is refused takes others with it, which are told to be purged
+            raise KafkaException(min(failed, key=lambda error: error.code() not in THE_RECORDS_FAULT))
 
     def _produce(self, record: Record, failed: list[KafkaError]) -> None:
         def reported(error: KafkaError | None, _message: object) -> None:
@@ -77,16 +92,11 @@ class Transactions:
 
         while True:
             try:
-                self._client.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,  # type: ignore[arg-type]
-                    on_delivery=reported,
-                )
+                record.produce_with(self._client, reported)
                 return
             except BufferError:
-                self._client.poll(0.1)
+                with fatal_errors_raised():
+                    self._client.poll(0.1)
 
     def _commit(self) -> None:
         """A commit that Kafka has not answered is asked for again: it is not done twice."""
@@ -118,3 +128,7 @@ class Transactions:
         if reason.code() in _FENCED:
             return Fenced(f"another replay of {self._topic} has begun: this one ends, and what it has done stays done")
         return StartupError(f"Kafka refuses to replay {self._topic}: {reason.str()}")
+
+
+def _is_gap(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _WITH_ANOTHER

@@ -37,14 +37,7 @@ def write(settings: Any, records: Iterable[tuple[Record, int]]) -> None:
     producer = Producer(producer_config(settings), logger=logging.getLogger("seine.librdkafka"))
     errors: list[KafkaError] = []
     for record, partition in records:
-        producer.produce(
-            record.topic,
-            key=record.key,
-            value=record.value,
-            partition=partition,
-            headers=record.headers,  # type: ignore[arg-type]
-            on_delivery=lambda error, _message: errors.append(error) if error else None,
-        )
+        record.produce_with(producer, lambda error, _message: errors.append(error) if error else None, partition)
         producer.poll(0)
     unanswered = producer.flush(_PATIENCE)
     if errors or unanswered:

@@ -12,6 +12,7 @@ import random
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class Frontier:
         self._known_before: set[str] = set()
         self._on_leases = on_leases
         self._ready: list[tuple[float, int, Lease]] = []
+        self._left_alone: Counter[str] = Counter()
+        """Domains that asked to be, where Redis has not heard of it: what it leases meanwhile goes back."""
         self._ticket = 0
         self.early = 0.0
         """Seconds before its `start_at` that a lease with a delay is taken, so that it can be sent in time."""
@@ -214,12 +217,19 @@ class Frontier:
         """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
         if not lease.ended:
             lease.ended = True
-            if retry_after:
-                self._give_back(lease.domain)
-            self._say(lease, ("ended", lease, round(latency * 1000), verdict, round(retry_after * 1000)))
+            wait = round(retry_after * 1000)
+            if wait:
+                self._leave_alone(lease.domain)
+            self._say(lease, ("ended", lease, round(latency * 1000), verdict, wait))
 
-    def _give_back(self, domain: str) -> None:
-        """The domain asks to be left alone: what is leased of it and not started waits in Redis."""
+    def heard(self, lease: Lease, wait: int) -> None:
+        """Redis has been told of a download's end, or will not be: `wait` milliseconds its domain asked for."""
+        if wait:
+            self._left_alone -= Counter((lease.domain,))
+
+    def _leave_alone(self, domain: str) -> None:
+        """What is leased of the domain and not started waits in Redis, and so does what is on its way here."""
+        self._left_alone[domain] += 1
         of_it = [entry for entry in self._ready if entry[2].domain == domain]
         self._ready = [entry for entry in self._ready if entry[2].domain != domain]
         heapq.heapify(self._ready)
@@ -368,6 +378,9 @@ class Frontier:
     def add(self, lease: Lease) -> None:
         """A new lease has arrived."""
         self.held[lease.id] = lease
+        if lease.domain in self._left_alone:
+            self.release(lease)
+            return
         self._ticket += 1
         heapq.heappush(self._ready, (lease.start_at, self._ticket, lease))
         if self.draining:

@@ -59,7 +59,7 @@ class ListSeeding:
     ):
         self._request_for: Callable[[str], Request] = getattr(crawler.spider, "request_for", Request)
         self._way_in = WayIn(crawler, keys, crawl, f"seed {urls.name}")
-        self._way_in._fingerprint_by(formula)
+        self._way_in._intake.fingerprint_by(formula)
         self._crawl = crawl
         self._urls = urls
         self._refuse = refuse

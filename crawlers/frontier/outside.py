@@ -7,15 +7,14 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from crawlers.budgets import budget_of
 from crawlers.exceptions import UserError
-from crawlers.frontier.codec import RequestCodec
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.control import Control
 from crawlers.frontier.frontier import Frontier
+from crawlers.frontier.intake import Intake, decimal
 from crawlers.frontier.leases import Child, NewRequest
 from crawlers.frontier.options import FrontierOptions
-from crawlers.frontier.scheduler import PRIORITIES, FrontierScheduler
+from crawlers.frontier.scheduler import FrontierScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +61,7 @@ class WayIn(FrontierScheduler):
         assert spider is not None
         servers = Servers.from_settings(crawler.settings)
         options = replace(FrontierOptions.from_settings(crawler.settings), batch=_BATCH, linger=0.0)
-        self._spider, self._codec, self._keys = spider, RequestCodec(spider), keys
+        self._spider, self._keys, self._intake = spider, keys, Intake(crawler, keys)
         self.control = Control(servers, keys)
         self.frontier = _Adding(servers, keys, crawl, options, name)
         self.state = "running"
@@ -88,19 +87,16 @@ class WayIn(FrontierScheduler):
 
     def add(self, request: Request, data: bytes, id_: bytes, original: bytes = b"", revived: int = 0) -> int:
         """Add a seed, whose bytes are `data`; the shard that it goes to. `original` and `revived` as of NewRequest."""
-        budget = budget_of(request, self._spider)
-        group, limit = self._page_limit(request, budget)
-        priority = max(-PRIORITIES, min(PRIORITIES, request.priority))
-        new = NewRequest(id_, _decimal(id_), budget, priority, data, 1, group, limit, original, revived)
+        new = self._intake.charged(request, data, id_, original, revived, is_seed=True)
         self.frontier.enqueue(new)
-        return self._keys.shard_of(budget)
+        return self._keys.shard_of(new.domain)
 
     def know(self, id_: bytes, shards: Iterable[int], counted_in: int | None = None) -> None:
         """Let shards know a fingerprint without a request; one of them counts it, as seeded and filtered."""
         for number in shards:
             kind = _KNOWN if number == counted_in else _KNOWN_ELSEWHERE
             session = self.frontier.sessions[number]
-            session.arrivals.append(Child(NewRequest(id_, _decimal(id_), "", 0, b"", kind, "", 0), number, None))
+            session.arrivals.append(Child(NewRequest(id_, decimal(id_), "", 0, b"", kind, "", 0), number, None))
             session.wake()
 
     def check(self) -> None:
@@ -139,7 +135,3 @@ class WayIn(FrontierScheduler):
         while True:
             await asyncio.sleep(lease_ms / 3000)
             await self.tell("hold", lease_ms)
-
-
-def _decimal(id_: bytes) -> str:
-    return str(int.from_bytes(id_, "big", signed=True))

@@ -6,9 +6,7 @@ A request that the engine took is a lease. RequestOutcomes, which sees the end o
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 import structlog
 from scrapy import Request, signals
@@ -17,32 +15,32 @@ from scrapy.exceptions import CloseSpider
 from scrapy.http import Response
 from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.misc import load_object
-from scrapy.utils.request import RequestFingerprinter
 from twisted.python.failure import Failure
 
-from crawlers.budgets import budget_of, site_of
-from crawlers.changes.gone import GoneProducts, Missing
+from crawlers.budgets import budget_of, budgets_of, site_of
+from crawlers.changes.gone import GoneProducts
 from crawlers.changes.memory import ProductMemory
 from crawlers.changes.options import emits_changes
 from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
 from crawlers.exceptions import SeineError, StartupError, UserError
-from crawlers.fingerprints import QuickFingerprinter
-from crawlers.frontier.codec import RequestCodec, Unstorable
+from crawlers.frontier.codec import Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
-from crawlers.frontier.crawls import Crawls, Definition
+from crawlers.frontier.crawls import Definition
+from crawlers.frontier.definitions import definition_of, definition_of_named
 from crawlers.frontier.downloader import LONGEST_WAY
-from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.frontier import Frontier
+from crawlers.frontier.intake import Intake
 from crawlers.frontier.keys import Keys
-from crawlers.frontier.leases import Lease, NewRequest
+from crawlers.frontier.leases import Lease
 from crawlers.frontier.letters import LetterWriter
 from crawlers.frontier.options import FrontierOptions
 from crawlers.frontier.pushes import PushedUrls
 from crawlers.frontier.retrying import RetryPolicy, retry_after
 from crawlers.frontier.seeding import Seeding
 from crawlers.frontier.sending import NotLeased
+from crawlers.frontier.site_limits import tell_limits
 from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
@@ -61,8 +59,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.frontier")
 
-PRIORITIES = 2**16 - 1
-"""Priorities beyond this, either way, are as this one."""
 _WATCH = 1.0
 """Seconds between two looks at the crawl's state when nothing happens."""
 _LOOK = 0.5
@@ -84,7 +80,6 @@ class FrontierScheduler(BaseScheduler):
         self._options = FrontierOptions.from_settings(settings)
         self._servers = Servers.from_settings(settings)
         self._policy = RetryPolicy(settings)
-        self._domain_pages = settings.getint("FRONTIER_DOMAIN_PAGES")
         self._longest_wait = settings.getfloat("RETRY_AFTER_LONGEST")
         self._longest_crawl_delay = settings.getfloat("CRAWL_DELAY_LONGEST")
         self._load = SinkLoad.of(crawler)
@@ -97,7 +92,6 @@ class FrontierScheduler(BaseScheduler):
         self._has_explained = False
         self._tasks: list[asyncio.Task[None]] = []
         self._end: asyncio.Task[None] | None = None
-        self._fingerprint_by(PROJECT)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -126,12 +120,12 @@ class FrontierScheduler(BaseScheduler):
     async def _open(self, spider: Spider) -> None:
         settings = self._crawler.settings
         self._spider = spider
-        self._codec = RequestCodec(spider)
         self._keys = Keys(settings["FRONTIER_NAMESPACE"], spider.name, settings.getint("FRONTIER_SHARDS"))
+        self._intake = Intake(self._crawler, self._keys)
         self.control = Control(self._servers, self._keys)
         crawls = await self.control.open()
         name = settings.get("FRONTIER_CRAWL_ID") or ""
-        definition = await _definition_of_named(crawls, name, spider) or _definition(spider)
+        definition = await definition_of_named(crawls, name, spider) or definition_of(spider)
         depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
@@ -189,7 +183,7 @@ class FrontierScheduler(BaseScheduler):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
             self._spider.follows = definition.follow  # type: ignore[attr-defined]
-        self._fingerprint_by(definition.formula)
+        self._intake.fingerprint_by(definition.formula)
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
@@ -208,10 +202,12 @@ class FrontierScheduler(BaseScheduler):
         else:
             await self._remember(memory)
         if self._visits is not None and hasattr(self._spider, "parse_gone") and definition.sites:
-            sites, self._scope = {name: self._budgets(name) for name in definition.sites}, memory.topic.id
-            self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._request_of_gone)
+            known = self._spider.targets.sites  # type: ignore[attr-defined]
+            sites, self._scope = {name: budgets_of(known[name]) for name in definition.sites}, memory.topic.id
+            self._gone = GoneProducts(memory, self.control, self.frontier, sites, gone_after, self._intake.of_gone)
         connections = await self.control.connect()
-        await self._tell_limits(connections)
+        targets = getattr(self._spider, "targets", None)
+        await tell_limits(targets.sites.values() if targets else (), self._keys, connections)
         await self.frontier.open(connections)
         if self._options.slots:
             kind = load_object(settings["EXACTLY_ONCE"])
@@ -238,11 +234,6 @@ class FrontierScheduler(BaseScheduler):
                 log.warning("topic cannot be described", error=str(error))
                 await asyncio.sleep(_WATCH)
 
-    def _budgets(self, name: str) -> frozenset[str]:
-        """What the requests of a site are charged to."""
-        site = self._spider.targets.sites[name]  # type: ignore[attr-defined]
-        return frozenset({name} if site.limits.shared else site.domains)
-
     async def _check_kept(self, crawl: str) -> None:
         """A crawl keeps what its first worker does: two deliveries at once would deliver records twice, and what one
         worker remembers another would not compare.
@@ -254,25 +245,6 @@ class FrontierScheduler(BaseScheduler):
         emit = str(self._crawler.settings["EMIT"])
         if (first := await self.control.ask(lambda crawls: crawls.kept(crawl, "emit", emit))) != emit:
             raise UserError(f"crawl {crawl} was begun with EMIT={first}: set EMIT={first}")
-
-    def _fingerprint_by(self, formula: str) -> None:
-        """Requests are known for the same by this formula from now on."""
-        self._fingerprint = fingerprinting(self._crawler, formula)
-        own = self._crawler.request_fingerprinter
-        self._is_plain_fingerprint = formula != PROJECT or type(own) in (RequestFingerprinter, QuickFingerprinter)
-
-    async def _tell_limits(self, connections: list[Any]) -> None:
-        """The limits of the sites' budgets become the fleet's."""
-        targets = getattr(self._spider, "targets", None)
-        for site in targets.sites.values() if targets else ():
-            for budget in self._budgets(site.name):
-                number = self._keys.shard_of(budget)
-                key = f"{self._keys.shard(number)}:domain:{budget}"
-                for field, value in (("d", site.limits.delay), ("c", site.limits.concurrency)):
-                    if value is None:
-                        await connections[number].one("HDEL", key, field)
-                    else:
-                        await connections[number].one("HSET", key, field, round(value * (1000 if field == "d" else 1)))
 
     def close(self, reason: str) -> Deferred[None]:
         return deferred_from_coro(self._close())
@@ -392,16 +364,6 @@ class FrontierScheduler(BaseScheduler):
                 letters=totals.letters,
             )
 
-    def _request_of_gone(self, product: Missing, domain: str) -> NewRequest:
-        """A request with nothing to fetch."""
-        named = {"site": product.site, "identity": product.identity, "remembered": product.remembered}
-        url = f"data:,{quote(f'{product.site}/{product.identity}', safe='')}"
-        request = Request(url, callback=self._spider.parse_gone, cb_kwargs=named)  # type: ignore[attr-defined]
-        id_ = self._fingerprint(request)[:8]
-        return NewRequest(
-            id_, str(int.from_bytes(id_, "big", signed=True)), domain, 0, self._codec.encode(request), 0, domain, 0
-        )
-
     async def _begin_next(self) -> None:
         log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
         if self._exactly_once is not None:
@@ -446,7 +408,7 @@ class FrontierScheduler(BaseScheduler):
     def next_request(self) -> Request | None:
         while self._ending is None and (lease := self.frontier.take()):
             try:
-                request = self._codec.decode(lease.data)
+                request = self._intake.codec.decode(lease.data)
             except Unstorable as error:
                 log.error("corrupt request", error=str(error), domain=lease.domain)
                 self.frontier.settle(lease, "dead", "corrupt request")
@@ -478,33 +440,18 @@ class FrontierScheduler(BaseScheduler):
         if record is not None and parent is not None and record.successor is request:
             if request.url in request.meta.get("redirect_urls", ()):
                 return False
-            if self._fingerprint(request) == self._fingerprint(record.request):
+            if self._intake.fingerprint(request) == self._intake.fingerprint(record.request):
                 if self._visits is not None:
                     without_conditions(request)
-                record.rescheduled = self._codec.encode(request)
+                record.rescheduled = self._intake.codec.encode(request)
                 return True
         is_seed = bool(request.meta.get("is_start_request"))
         is_filtered = is_seed or not request.dont_filter
-        is_plain = is_filtered and request.method == "GET" and not request.body and self._is_plain_fingerprint
+        is_plain = is_filtered and self._intake.is_plain(request)
         if is_plain and self.frontier.is_known(request.url):
             return False
-        fingerprint = self._fingerprint(request)[:8]
-        id_ = fingerprint if is_filtered else secrets.token_bytes(8)
-        budget = budget_of(request, self._spider)
-        group, limit = self._page_limit(request, budget)
-        priority = max(-PRIORITIES, min(PRIORITIES, request.priority))
-        new = NewRequest(
-            id_,
-            str(int.from_bytes(id_, "big", signed=True)),
-            budget,
-            priority,
-            self._codec.encode(request),
-            int(is_seed),
-            group,
-            limit,
-            b"" if is_filtered else fingerprint,
-            scope=self._scope_of(request) if is_plain and not is_seed else "",
-        )
+        scope = self._scope_of(request) if is_plain and not is_seed else ""
+        new = self._intake.new(request, is_seed=is_seed, is_filtered=is_filtered, scope=scope)
         self.frontier.enqueue(new, parent, request.url if is_plain else "")
         return True
 
@@ -512,14 +459,6 @@ class FrontierScheduler(BaseScheduler):
         """Whose memory says whether a page of a site that is crawled is due."""
         site = site_of(request, self._spider) if self._gone is not None else None
         return f"{self._scope}:{site.name}" if site is not None and site.changes.max_interval else ""
-
-    def _page_limit(self, request: Request, budget: str) -> tuple[str, int]:
-        """(what is counted, how many): of the site, whose domains' shards take a share each, or of the domain."""
-        site = site_of(request, self._spider)
-        if site is None or not site.limits.pages:
-            return budget, self._domain_pages
-        budgets = [site.name] if site.limits.shared else site.domains
-        return site.name, -(-site.limits.pages // len({self._keys.shard_of(name) for name in budgets}))
 
     # --- What the downloader tells
 
@@ -588,25 +527,3 @@ class FrontierScheduler(BaseScheduler):
         else:
             letters = (record.fates["dead"] or 1) if outcome == "dead" and self._letters is not None else 0
             self.frontier.settle(lease, outcome, reason, letters=letters, notes=notes)
-
-
-async def _definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Definition | None:
-    """What the crawl `name` is about, for a worker that was told its name and nothing else; None where it is new."""
-    targets = getattr(spider, "targets", None)
-    if not name or (targets is not None and not targets.by_default):
-        return None
-    definition = await crawls.definition(name)
-    unknown = {*definition.sites} - {*targets.sites} if definition is not None and targets is not None else None
-    if unknown:
-        raise UserError(f"crawl {name} is of sites that are unknown here: {', '.join(sorted(unknown))}")
-    return definition
-
-
-def _definition(spider: Spider) -> Definition:
-    """What the crawl is about, from the spider's targets; of another spider, its name."""
-    targets = getattr(spider, "targets", None)
-    if targets is None:
-        return Definition(source=spider.name)
-    if targets.urls:
-        return Definition(urls=targets.urls, follow=targets.follow)
-    return Definition(sites=tuple(sorted(targets.sites)))

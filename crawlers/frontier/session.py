@@ -284,7 +284,7 @@ class Session:
             if what == "delay":
                 batch.append(operation)
             elif lease.lost:
-                continue
+                self._told(operation)
             elif what not in _ENDINGS or not lease.unconfirmed:
                 batch.append(operation)
             else:
@@ -323,7 +323,14 @@ class Session:
                 operation[1].done()
             elif operation[0] in _ENDINGS:
                 self._frontier.forget(operation[1])
+            else:
+                self._told(operation)
         self._settling = []
+
+    def _told(self, operation: tuple[Any, ...]) -> None:
+        """Redis has it, or will not get it."""
+        if operation[0] == "ended":
+            self._frontier.heard(operation[1], operation[4])
 
     def _apart(self, batch: list[tuple[Any, ...]]) -> None:
         if len(batch) > 1:
@@ -336,6 +343,7 @@ class Session:
     def _instead_of(self, operation: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """A lease whose end is refused ends dead, by name; of anything else the crawl can do without."""
         log.error("operation refused by Redis", operation=operation[0])
+        self._told(operation)
         if operation[0] not in _ENDINGS or operation[3:] == _REFUSED:
             return []
         return [("settle", operation[1], operation[2], *_REFUSED)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from scrapy import Request, Spider
 from scrapy.http import Response, TextResponse
+from scrapy.selector import Selector
 
 from crawlers.exceptions import UserError
 from crawlers.extraction import Extraction, extract
@@ -117,7 +118,7 @@ class ProductSpider(Spider):
             note_filtered("content type")
             return
         site = self._site(response)
-        root = _rightly_decoded(response).selector.root
+        root = Selector(_rightly_decoded(response)).root  # response.selector would be a cycle around the whole tree
         if self._may_hold_product(response.url, site):
             extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
             if extraction.product is not None:

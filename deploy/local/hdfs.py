@@ -46,8 +46,8 @@ class HdfsService(Service):
     @cached_property
     def daemons(self) -> list[Daemon]:
         return [
-            self.java_daemon("hdfs-namenode", partial(self._java, NAMENODE, ()), self._jars),
-            self.java_daemon("hdfs-datanode", partial(self._java, DATANODE, ()), self._jars),
+            self.java_daemon("hdfs-namenode", partial(self.java_command, NAMENODE, ()), self._jars),
+            self.java_daemon("hdfs-datanode", partial(self.java_command, DATANODE, ()), self._jars),
         ]
 
     def prepare(self) -> None:
@@ -56,10 +56,10 @@ class HdfsService(Service):
             # The daemons insist on finding these folders, which hold their web pages in the full distribution.
             for folder in ("webapps/", "webapps/hdfs/", "webapps/datanode/"):
                 conf.writestr(folder, "")
-            conf.writestr("core-site.xml", site(self._core()))
-            conf.writestr("hdfs-site.xml", site(self._hdfs()))
+            conf.writestr("core-site.xml", site(self.core_site))
+            conf.writestr("hdfs-site.xml", site(self.hdfs_site))
         if not (self.home / "name" / "current" / "VERSION").exists():
-            self.run_once("format its store", self._java(NAMENODE, ("-format", "-nonInteractive", "-force")))
+            self.run_once("format its store", self.java_command(NAMENODE, ("-format", "-nonInteractive", "-force")))
 
     def answers(self) -> bool:
         """Out of safe mode, with the DataNode registered and its own HTTP port open."""
@@ -76,7 +76,8 @@ class HdfsService(Service):
         # A jar, and last on the class path: a folder there, or a change before the end, would void the class archive.
         return self.home / "conf.jar"
 
-    def _core(self) -> dict[str, str]:
+    @property
+    def core_site(self) -> dict[str, str]:
         return {
             "fs.defaultFS": f"hdfs://{HOST}:{self.ports.hdfs_namenode}",
             "hadoop.tmp.dir": str(self.home / "tmp"),
@@ -85,7 +86,8 @@ class HdfsService(Service):
             "ipc.client.connect.max.retries": "100",
         }
 
-    def _hdfs(self) -> dict[str, str]:
+    @property
+    def hdfs_site(self) -> dict[str, str]:
         return {
             "dfs.replication": "1",
             "dfs.namenode.name.dir": f"file://{self.home}/name",
@@ -106,7 +108,8 @@ class HdfsService(Service):
     def _jars(self) -> list[Path]:
         return [item.path for item in self.artifacts()]
 
-    def _java(self, main: str, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+    def java_command(self, main: str, arguments: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        """The command line of a program of Hadoop's."""
         return java(["-cp", class_path([*self._jars, self._conf]), main, *arguments], HEAP_MB, options=options)
 
 

@@ -24,7 +24,6 @@ from pipelines.claims.kerberos import negotiator
 from pipelines.claims.layout import blob_path
 from pipelines.claims.local_files import LocalFiles
 from pipelines.claims.store import ClaimStore
-from pipelines.claims.webhdfs import WebHdfs
 from pipelines.producer import is_closing
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def files_of(settings: Any) -> Files:
     address = read_address(settings["CLAIM_CHECK_URL"])
     if not isinstance(address, HdfsAddress):
         return LocalFiles(address)
+    from pipelines.claims.webhdfs import WebHdfs
+
     return WebHdfs(
         address,
         settings["CLAIM_CHECK_USER"],
@@ -189,10 +190,9 @@ async def check_store(settings: Any) -> None:
         await files.check()
     except StoreAway as error:
         if error.reason not in _PASSES_BY_ITSELF:
-            raise StartupError(
-                f"the claim store does not take anything at {settings['CLAIM_CHECK_URL']} (CLAIM_CHECK_URL): {error}. "
-                "On a laptop: scrapy stack up"
-            ) from None
+            where = f"{settings['CLAIM_CHECK_URL']} (CLAIM_CHECK_URL)"
+            hint = "" if error.reason == "denied" else ". On a laptop: scrapy stack up"
+            raise StartupError(f"the claim store does not take anything at {where}: {error}{hint}") from None
         log.warning("claims away", reason=error.reason, error=str(error))
     finally:
         await files.close()

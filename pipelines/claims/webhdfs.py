@@ -37,9 +37,13 @@ _REASONS = {
     "AccessControlException": "denied",
     "SecurityException": "denied",
 }
+_STATUSES = {403: "denied"}
+"""What an answer means that is not WebHDFS' own, such as that of the filter that looks at tickets."""
 _ASK_ANOTHER = ("unreachable", "timeout", "standby")
 _NO_DATANODE = "could only be written to 0 of the"
 """How HDFS says that no DataNode has room, or that there is none."""
+_INVALID_TOKEN = "InvalidToken"  # noqa: S105
+"""How HDFS says that a delegation token has expired or was cancelled."""
 
 
 class WebHdfs:
@@ -52,6 +56,8 @@ class WebHdfs:
         self._timeout = timeout
         self._namenode_seconds = timeout / (len(address.namenodes) + 1)  # time is left to ask the next one
         self._negotiate = negotiate
+        self._delegation: str | None = None
+        self._delegating = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
 
     async def check(self) -> None:
@@ -122,7 +128,7 @@ class WebHdfs:
         for namenode in sorted(self._address.namenodes, key=lambda name: name != self._active):
             url = URL(f"{self._address.scheme}://{namenode}").with_path(f"/webhdfs/v1{self._address.path}/{path}")
             try:
-                response = await self._authorized(method, url.with_query({"op": op, **self._identity(), **params}))
+                response = await self._authorized(method, url.with_query({"op": op, **params}))
             except StoreAway as error:
                 if error.reason not in _ASK_ANOTHER:
                     raise
@@ -149,14 +155,29 @@ class WebHdfs:
             yield response
 
     async def _authorized(self, method: str, url: URL) -> aiohttp.ClientResponse:
-        """Kerberos where it is asked for: the answer sets a cookie, which serves until it expires."""
+        """Kerberos where it is asked for: a ticket is shown for a delegation token, which serves until it expires."""
+        delegation = self._delegation
         try:
-            return await self._send(method, url, seconds=self._namenode_seconds)
+            return await self._send(method, url.update_query(self._identity()), seconds=self._namenode_seconds)
         except _Unauthorized:
             if self._negotiate is None:
                 raise
-        token = {"Authorization": await self._negotiate(url.host or "")}
-        return await self._send(method, url, headers=token, seconds=self._namenode_seconds)
+        await self._delegate(self._negotiate, url, delegation)
+        return await self._send(method, url.update_query(self._identity()), seconds=self._namenode_seconds)
+
+    async def _delegate(self, negotiate: Negotiate, url: URL, refused: str | None) -> None:
+        """Get a delegation token instead of the one that was refused.
+
+        Without one in the request, a NameNode makes one for each redirection to a DataNode, and keeps it for a day.
+        """
+        async with self._delegating:
+            if self._delegation != refused:
+                return
+            ticket = {"Authorization": await negotiate(url.host or "")}
+            asked = url.with_path("/webhdfs/v1/").with_query(op="GETDELEGATIONTOKEN")
+            response = await self._send("GET", asked, headers=ticket, seconds=self._namenode_seconds)
+            async with response, _told(asked):
+                self._delegation = _token(await response.json(content_type=None))
 
     async def _send(
         self,
@@ -178,19 +199,21 @@ class WebHdfs:
                 raise await _error(response)
 
     def _identity(self) -> dict[str, str]:
-        return {} if self._negotiate else {"user.name": self._user}
+        if self._negotiate is None:
+            return {"user.name": self._user}
+        return {"delegation": self._delegation} if self._delegation else {}
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-                cookie_jar=aiohttp.CookieJar(unsafe=True),  # of hosts that are addresses, too
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
 
 class _Unauthorized(StoreAway):
-    """The server wants to know who asks."""
+    """The server wants to know who asks, or takes the delegation token no more."""
 
 
 @asynccontextmanager
@@ -220,10 +243,19 @@ async def _error(response: aiohttp.ClientResponse) -> Exception:
         told = (await response.json(content_type=None))["RemoteException"]
         name, message = str(told["exception"]), str(told["message"])
     except (ValueError, TypeError, KeyError):
-        return StoreAway("error", f"{where}: HTTP {response.status}")
+        return StoreAway(_STATUSES.get(response.status, "error"), f"{where}: HTTP {response.status} {response.reason}")
     if name == "FileNotFoundException":
         return FileNotFoundError(message)
-    return StoreAway(_reason(name, message), f"{where}: {name}: {message.splitlines()[0] if message else ''}")
+    kind = _Unauthorized if _INVALID_TOKEN in message else StoreAway
+    return kind(_reason(name, message), f"{where}: {name}: {message.splitlines()[0] if message else ''}")
+
+
+def _token(answer: Any) -> str:
+    """Raises ValueError where it is none."""
+    try:
+        return str(answer["Token"]["urlString"])
+    except (TypeError, KeyError):
+        raise ValueError("no delegation token") from None
 
 
 def _reason(name: str, message: str) -> str:

@@ -72,6 +72,8 @@ class Ledger:
             end = ends[place].result().offset
         finally:
             del admin  # here, in its own thread: an exception would keep it
+        if end < 0:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"{self.topic}/{partition} tells no end"))
         if offset > end:
             raise LedgerBehind(f"{self.topic}/{partition} ends at {end}, and Redis has seen it up to {offset}")
         return LedgerReader(self._config, TopicPartition(self.topic, partition, offset), end)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,17 +19,15 @@ import structlog
 from confluent_kafka import KafkaException
 
 from crawlers import metrics
-from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, told
+from pipelines.exactly_once.batch import Batch, Ended
 from pipelines.exactly_once.ledger import Entry, LedgerBehind
 from pipelines.exactly_once.transactions import Doubtful, Refused, Transactions
 from pipelines.producer import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from crawlers.changes.notes import Note
-    from crawlers.frontier.leases import Lease
     from pipelines.exactly_once.ledger import Ledger, LedgerReader
     from pipelines.exactly_once.slots import Held, Prepared, Slots
 
@@ -43,42 +40,6 @@ _PAUSE = 0.2
 """Seconds until what was away, or taken, is asked for again."""
 _PATIENCE = 2.0
 """Seconds of a commit after which nothing more is leased until it has succeeded."""
-
-
-@dataclass(eq=False, slots=True)
-class Ended:
-    """A request that was worked on: what became of it, and what is to be committed with that."""
-
-    lease: Lease
-    outcome: str
-    reason: str
-    records: list[Record]
-    letters: int = 0
-    """Dead letters among them."""
-    notes: Sequence[Note] = ()
-    """On products, which are written with its settlement."""
-
-    def keep_nothing(self) -> None:
-        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so."""
-        self.notes = [note for note in self.notes if note[0] == "gone"]
-
-    def notes_as_told(self) -> list[Note]:
-        """The notes, now that Redis has told which of its links were new."""
-        return as_told(self.notes, leads_on=self.lease.leads_on)
-
-
-@dataclass(eq=False, slots=True)
-class Batch:
-    """Requests that are committed together."""
-
-    requests: dict[bytes, Ended]
-    token: str = field(default_factory=lambda: secrets.token_hex(16))
-    one_by_one: bool = False
-    """Whether its records are to be sent so, as Kafka refuses one of them."""
-
-    def renew(self) -> None:
-        """The same requests are another batch to Redis and the ledger."""
-        self.token = secrets.token_hex(16)
 
 
 class SlotMachine:

@@ -15,7 +15,7 @@ from crawlers.changes.notes import without
 from crawlers.exceptions import RejectedRecord
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
-from pipelines.exactly_once.machine import Batch, Ended
+from pipelines.exactly_once.batch import Batch, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

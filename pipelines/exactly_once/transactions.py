@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from crawlers import metrics
 from crawlers.exceptions import SeineError
+from pipelines.fatal_errors import fatal_errors_raised
 from pipelines.producer import THE_RECORDS_FAULT, producer_config
 
 if TYPE_CHECKING:
@@ -106,24 +107,18 @@ class Transactions:
     def close(self) -> None:
         """Let go of what is not sent; librdkafka's threads end here."""
         self._client.purge()
-        with contextlib.suppress(KafkaException, SystemError):  # that it is fenced is known
+        with contextlib.suppress(KafkaException), fatal_errors_raised():  # that it is fenced is known
             self._client.poll(0)  # what was purged is told, and let go of
         del self._client
 
     def _produce(self, record: Record, partition: int, reports: _Reports, place: int) -> None:
         while True:
             try:
-                self._client.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,  # type: ignore[arg-type]
-                    partition=partition,
-                    on_delivery=reports.of(place),
-                )
+                record.produce_with(self._client, reports.of(place), partition)
                 return
             except BufferError:
-                self._client.poll(0.1)
+                with fatal_errors_raised():
+                    self._client.poll(0.1)
             except KafkaException as error:
                 if error.args[0].code() not in THE_RECORDS_FAULT:
                     raise
@@ -131,12 +126,10 @@ class Transactions:
                 return
 
     def _flush(self) -> None:
-        try:
+        with fatal_errors_raised():
             while self._client.flush(_STEP):
                 if self._is_over():
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the worker gives up"))
-        except SystemError as error:  # confluent-kafka's, where a client has met a fatal error meanwhile
-            raise KafkaException(KafkaError(KafkaError._FATAL, str(error))) from error
 
     def _commit(self) -> None:
         deadline = time.monotonic() + self._alive

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.request import Request, urlopen
 
 from deploy.local import Stack, StackConfig
+from deploy.local.hdfs import HdfsService
 from tests.servers.ports import stack_ports
 
 _DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
@@ -17,12 +18,15 @@ _DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
 class HdfsServer:
     """One NameNode and one DataNode on loopback."""
 
-    def __init__(self, folder: Path):
-        self._stack = Stack(StackConfig(folder, ports=stack_ports()))
+    def __init__(self, folder: Path, kind: type[HdfsService] = HdfsService):
+        self._stack = Stack(StackConfig(folder, ports=stack_ports()), [kind])
+        service = self._stack.services["hdfs"]
+        assert isinstance(service, HdfsService)
+        self.service = service
         self.port = self._stack.config.ports.hdfs
         """Of the NameNode's WebHDFS."""
 
-    def __enter__(self) -> HdfsServer:
+    def __enter__(self) -> Self:
         self.up()
         return self
 
@@ -60,6 +64,6 @@ class HdfsServer:
             return json.loads(response.read() or b"null")
 
     def _administer(self, *arguments: str) -> None:
-        command = self._stack.services["hdfs"]._java(_DFS_ADMIN, arguments)  # type: ignore[attr-defined]
+        command = self.service.java_command(_DFS_ADMIN, arguments)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr

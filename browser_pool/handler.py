@@ -9,6 +9,7 @@ The page is told of in `meta["rendered_by"]` and `meta["rendered"]`, a `browser_
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -77,12 +78,10 @@ class BrowserHandler:
     async def download_request(self, request: Request) -> Response:
         """The response. A cancellation never leaves as one: the engine would wait for ever."""
         try:
-            if (rules := self._rules(request)) is None:
-                return await self._plain.download_request(request)
-            if (way := request.meta.get(WAY)) is None:
-                return await self._render(request, rules)
-            proxies, failures = ProxyPool.of(self._crawler), (ProxyFailed, DownloadTimeoutError)
-            return await proxies.watch(request, lambda: self._render_by(way, request, rules), failures)
+            if (rules := self._rules(request)) is not None:
+                with suppress(NotAPage):
+                    return await self._by_browser(request, rules)
+            return await self._plain.download_request(request)
         except asyncio.CancelledError:
             raise DownloadFailedError("cancelled") from None
 
@@ -103,6 +102,13 @@ class BrowserHandler:
         except ValueError as error:
             raise NotSupported(str(error)) from None
 
+    async def _by_browser(self, request: Request, rules: BrowserRules) -> Response:
+        """Raises NotAPage of what a browser would download."""
+        if (way := request.meta.get(WAY)) is None:
+            return await self._render(request, rules)
+        proxies, failures = ProxyPool.of(self._crawler), (ProxyFailed, DownloadTimeoutError)
+        return await proxies.watch(request, lambda: self._render_by(way, request, rules), failures)
+
     async def _render_by(self, way: Proxy, request: Request, rules: BrowserRules) -> Response:
         try:
             return await self._render(request, rules)
@@ -121,7 +127,7 @@ class BrowserHandler:
             rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, _departure())))
         except NotAPage:
             del request.meta["rendered_by"]
-            return await self._plain.download_request(request)
+            raise
         except BrowserTimeout as error:
             raise DownloadTimeoutError(str(error)) from None
         except PageTooLarge as error:

@@ -50,7 +50,7 @@ class Postponed(GivenUp):
 
 
 class Banned(Postponed):
-    """The site shows a wall instead of the page; `kind` is one of crawlers.bans.kinds."""
+    """The site shows a wall instead of the page; `kind` is one of crawlers.bans.signatures.KINDS."""
 
     def __init__(self, kind: str, message: str, response: Response):
         super().__init__(kind, message, response)

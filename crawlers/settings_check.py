@@ -15,7 +15,6 @@ from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
-from crawlers.proxies.listing import is_configured, read_proxies, read_tiers
 from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
 from pipelines.claims.address import read_address
@@ -94,8 +93,6 @@ def check_settings(settings: Any) -> None:
     for directive in settings.getlist("ROBOTS_DIRECTIVES"):
         if directive not in DIRECTIVES:
             raise UserError(f"ROBOTS_DIRECTIVES: {directive}: expected {' or '.join(DIRECTIVES)}, comma separated")
-    if is_configured(settings):
-        read_tiers(settings, read_proxies(settings))
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
 

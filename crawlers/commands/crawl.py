@@ -11,6 +11,7 @@ from scrapy.exceptions import UsageError
 from crawlers import logs
 from crawlers.exceptions import SeineError, UserError
 from crawlers.frontier.wiring import enable_frontier
+from crawlers.proxies.listing import check_proxies
 from crawlers.settings_check import check_settings
 from crawlers.summary import CrawlSummary
 
@@ -26,6 +27,7 @@ class Command(ScrapyCrawl):
         try:
             check_settings(self.settings)
             assert self.settings is not None
+            check_proxies(self.settings)
             enable_frontier(self.settings)
             logs.install(self.settings)
         except SeineError as error:

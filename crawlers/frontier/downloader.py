@@ -119,6 +119,7 @@ class FleetDownloader(Downloader):
             raise
         finally:
             self._tell(request, result)
+            del result  # of a wall it is an exception with the page, in a cycle with this frame
         if self._delays:
             await self._turns.come()
         return response

@@ -90,7 +90,7 @@ class Standing:
 
 @dataclass(slots=True)
 class Health:
-    """What this process knows; SharedHealth has the fleet's beside it."""
+    """What this process knows; Sharing brings in what the fleet does."""
 
     rules: CoolDowns
     spent: Counter[str] = field(default_factory=Counter)

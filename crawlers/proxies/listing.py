@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-import requests
-
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 
@@ -90,6 +88,12 @@ def read_proxies(settings: Any) -> list[Proxy]:
     return list(found.values())
 
 
+def check_proxies(settings: Any) -> None:
+    """Raise UserError where they, or their tiers, are not right. Blocks."""
+    if is_configured(settings):
+        read_tiers(settings, read_proxies(settings))
+
+
 def read_tiers(settings: Any, proxies: list[Proxy]) -> list[Tier]:
     """Those of PROXY_TIERS, else those of the proxies in turn, a direct connection first. Raises UserError."""
     known = list(dict.fromkeys(proxy.tier for proxy in proxies))
@@ -112,6 +116,8 @@ def _lines(source: str) -> list[str]:
             return Path(source).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"PROXIES_FILE={source}: cannot be read: {error}") from None
+    import requests  # takes longer than most commands' own work
+
     shown = f"{urlsplit(source).scheme}://{urlsplit(source).hostname}/…"
     try:
         answer = requests.get(source, timeout=_PATIENCE)

@@ -18,7 +18,9 @@ DELIVERY_RETRIES = Counter("seine_delivery_retries", "Records sent again, by err
 TRANSACTIONS = Counter("seine_transactions", "Of exactly once, by what became of them.", ("what",), registry=REGISTRY)
 TRANSACTION_SECONDS = Histogram("seine_transaction_seconds", "From begin to commit.", registry=REGISTRY)
 TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_transactions.", registry=REGISTRY)
-PRODUCER_REBUILDS = Counter("seine_producer_rebuilds", "Producers replaced after a fatal error.", registry=REGISTRY)
+PRODUCER_REBUILDS = Counter(
+    "seine_producer_rebuilds", "Producers replaced: a fatal error, or a clock set back.", registry=REGISTRY
+)
 AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka or their schema refused.", registry=REGISTRY)
 
 DEAD_LETTERS = Counter("seine_dead_letters", "Dead letters written, by stage.", ("stage",), registry=REGISTRY)

@@ -22,6 +22,8 @@ from tests.support import Consumed, Seine, consume
 RECORDS = 40
 """SINK_HIGH_WATER_RECORDS of these crawls."""
 CONCURRENT = 8
+MOST_MEMORY = 300
+"""MiB of a worker, at its peak. On Linux a fresh one has up to 180."""
 LONGEST_STALL = 0.5
 """Seconds that an event loop may stand still in a blocking call; a real one lasts as long as a timeout of Kafka's."""
 _TERMS = ("delivered", "expanded", "redirected", "empty", "filtered", "dead", "pending")
@@ -114,7 +116,8 @@ class Worker:
 
     def says(self, name: str, seconds: float = 30, **wanted: Any) -> dict[str, Any]:
         """The first such event, once it is there."""
-        return until(lambda: self.events(name, **wanted), f"no event {name!r} {wanted}\n{self.tail()}", seconds)[0]
+        missing = f"no event {name!r} {wanted}"
+        return until(lambda: self.events(name, **wanted), lambda: f"{self.tail()}\n{missing}", seconds)[0]
 
     def says_away(self) -> str:
         """Why Kafka is away, once the worker says so, its gauge too."""
@@ -201,6 +204,7 @@ class Crawl:
         assert len(found) == self.pages.count - dead
         [watched] = worker.events("watched")
         assert watched["blocked"] < LONGEST_STALL, watched
+        assert watched["peak_mb"] < MOST_MEMORY, watched
         return records
 
     @property

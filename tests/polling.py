@@ -14,11 +14,14 @@ PATIENCE = 60.0
 """Seconds: far more than it takes, as a machine may be busy."""
 
 
-def until(condition: Callable[[], T], failure: str, seconds: float = PATIENCE) -> T:
-    """What `condition` returns, once that is true; AssertionError with `failure` where it is not in time."""
+def until(condition: Callable[[], T], failure: str | Callable[[], str], seconds: float = PATIENCE) -> T:
+    """What `condition` returns, once that is true; AssertionError with `failure` where it is not in time.
+
+    A `failure` that is called tells what there is to see when the wait is over.
+    """
     deadline = monotonic() + seconds
     while not (found := condition()):
-        assert monotonic() < deadline, f"{failure} within {seconds} s"
+        assert monotonic() < deadline, f"{failure if isinstance(failure, str) else failure()} within {seconds} s"
         sleep(INTERVAL)
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -25,6 +24,7 @@ from pipelines.delivery import Delivery
 from pipelines.kafka_health import KafkaHealth
 from pipelines.producer import Producer, Record, producer_config
 from tests.letters import UNMASKED
+from tests.polling import eventually
 from tests.support import consume
 
 
@@ -68,22 +68,15 @@ def test_what_is_acknowledged_is_on_the_topic(config: dict[str, Any], topic: str
 
 
 def test_every_report_reaches_its_sender(config: dict[str, Any], topic: str) -> None:
-    """Reports cross from the poll thread to the loop while the loop settles others: each of the two may be next."""
+    """Reports are asked for only while some are awaited: after a round that ends, and with the next begins anew."""
     producer = Producer({**config, "linger.ms": 0}, drain_seconds=5)
 
-    async def sender(first: int) -> None:
-        for number in range(first, first + 400):
-            await producer.send(record(topic, number))
-
     async def work() -> None:
-        await asyncio.gather(*(sender(1000 * number) for number in range(4)))
+        for number in range(0, 80, 4):
+            await asyncio.gather(*(producer.send(record(topic, one)) for one in range(number, number + 4)))
+            await eventually(lambda: producer._poller is None, "reports are asked for that nobody awaits")
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        run(producer, work())
-    finally:
-        sys.setswitchinterval(interval)
+    run(producer, work())
 
 
 def test_a_record_that_the_broker_refuses_takes_none_of_its_batch_with_it(

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Self
 
 import structlog
+from prometheus_client import generate_latest
 from scrapy import signals
 from scrapy.http import HtmlResponse
 from scrapy.utils.trackref import live_refs
@@ -40,7 +41,7 @@ def _extend(settings: Any, extension: str) -> None:
 
 
 class LoopWatch:
-    """Tells how long the event loop stood still at most, the most memory, and every change of the gauges of alerts.
+    """Tells how long the event loop stood still at most, the most memory, all counters, and changes of alerts' gauges.
 
     Only time in which no thread of the worker ran or waited for a CPU counts, as the kernel accounts it: that is a
     blocking call, however busy the machine is. (The loop also stands still while another thread has Python's lock.)
@@ -63,7 +64,7 @@ class LoopWatch:
     def _stopped(self) -> None:
         self._task.cancel()
         lost = max(_values(metrics.LEASES_LOST))
-        log.info("watched", blocked=round(self._blocked, 3), leases_lost=lost, peak_mb=_peak())
+        log.info("watched", blocked=round(self._blocked, 3), leases_lost=lost, peak_mb=_peak(), totals=_totals())
 
     async def _watch(self) -> None:
         while True:
@@ -111,6 +112,13 @@ def _peak() -> float:
     """MiB that this program had at most. What getrusage tells begins with its parent's."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024
+
+
+def _totals() -> dict[str, float]:
+    """What the worker's counters say, by name and labels as Prometheus gets them."""
+    lines = generate_latest(metrics.REGISTRY).decode().splitlines()
+    samples = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, _, value in samples if name.partition("{")[0].endswith("_total")}
 
 
 def _values(metric: Any) -> list[float]:

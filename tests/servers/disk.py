@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import subprocess
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class FileSizeLimit(Disk):
         self._pid = pid
 
     def fill(self) -> None:
+        warnings.warn("no file system may be mounted here: RLIMIT_FSIZE stands in for the full disk", stacklevel=2)
         pid = self._pid()
         _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -184,6 +184,16 @@ def kill(stack: Stack) -> None:
     process = process_of(stack)
     process.kill()
     process.wait(10)
+
+
+@contextmanager
+def away(stack: Stack, end: Callable[[Stack], None] = stop) -> Iterator[None]:
+    """There is no broker, as `end` has ended it; afterwards there is one again."""
+    end(stack)
+    try:
+        yield
+    finally:
+        stack.up(["kafka"])
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from tests.servers.web import WebServer
 from tests.support import Seine, own_topics
 
 LONGEST = (
-    "exactly_once outages browser_hardships frontier_redis browser_pool audit_failures audit browser_handler "
-    "claim_check forgetting bad_input frontier_crawls"
+    "browser_hardships exactly_once outages frontier_redis browser_pool audit_failures audit browser_frontier "
+    "browser_handler claim_check forgetting bad_input frontier_crawls"
 )
 """The files that take longest. Their tests come first: no worker of `make test` has such a file left at the end."""
 

@@ -31,6 +31,7 @@ _POSITIVE = {
 }
 _CHOICES = {
     "EMIT": ("all", "changes"),
+    "KAFKA_DELIVERY": ("at_least_once", "exactly_once"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }

@@ -54,6 +54,7 @@ _CHOICES = {
     "EMIT": ("all", "changes"),
     "BROWSER_BACKEND": ("playwright", "selenium", "undetected"),
     "IDENTITY": ("bot", "browser"),
+    "KAFKA_DELIVERY": ("at_least_once", "exactly_once"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }

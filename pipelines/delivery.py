@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Self
 from weakref import WeakSet
 
-from crawlers.exceptions import StartupError
 from crawlers.outcomes import CURRENT
 from pipelines.producer import Producer
 
@@ -32,7 +31,7 @@ class Delivery:
 
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
-        """The delivery that KAFKA_DELIVERY names. StartupError where it names none."""
+        """The delivery that KAFKA_DELIVERY names."""
         keeps = is_exactly_once(crawler.settings) or crawler in cls._kept
         return cls(Producer.of(crawler), is_exactly_once=keeps)
 
@@ -60,7 +59,4 @@ class Delivery:
 
 def is_exactly_once(settings: object) -> bool:
     """What KAFKA_DELIVERY says."""
-    said = settings["KAFKA_DELIVERY"]  # type: ignore[index]
-    if said not in (AT_LEAST_ONCE, EXACTLY_ONCE):
-        raise StartupError(f"KAFKA_DELIVERY={said}: expected {AT_LEAST_ONCE} or {EXACTLY_ONCE}")
-    return bool(said == EXACTLY_ONCE)
+    return bool(settings["KAFKA_DELIVERY"] == EXACTLY_ONCE)  # type: ignore[index]

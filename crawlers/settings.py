@@ -83,6 +83,7 @@ IDENTITY_SECONDS = env("IDENTITY_SECONDS", float, 3600.0, "seconds until such an
 # --- Fetching ------------------------------------------------------------------------------------------------------
 DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
+    "middlewares.gone.GoneMiddleware": 40,  # what is not sent, no other one has a say in
     "middlewares.site.SiteMiddleware": 50,  # in its place, by host and port, and per site
     "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,

@@ -52,6 +52,14 @@ class Console:
         out, err = self._capsys.readouterr()
         return Finished(int(ended.value.code or 0), out, err)
 
+    def refused(self, *args: str, code: int = 2, **settings: Any) -> str:
+        """The one line with which the command says what is wrong, after its `seine: `."""
+        finished = self(*args, **settings)
+        assert finished.code == code, finished
+        [line] = finished.err.splitlines()
+        assert line.startswith("seine: ")
+        return line.removeprefix("seine: ")
+
     def json(self, *args: str, **settings: Any) -> Any:
         """What the command tells with --json."""
         finished = self(*args, "--json", **settings)

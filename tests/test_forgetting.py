@@ -264,7 +264,7 @@ def crawled_once(tmp_path_factory: pytest.TempPathFactory, kafka_env: dict[str, 
 
 def test_without_a_terminal_or_a_yes_nothing_is_forgotten(crawled_once: Seine) -> None:
     [key] = _latest(crawled_once)
-    _assert_refused(crawled_once.run("records", "forget", key), 2, "nothing was forgotten: add --yes, or --dry-run")
+    _assert_refused(crawled_once.run("records", "forget", key), 2, "Forget 1 product? Nothing was done: add --yes")
     assert _latest(crawled_once) == {key: True}
 
 

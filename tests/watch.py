@@ -63,6 +63,7 @@ class LoopWatch:
 
     def _stopped(self) -> None:
         self._task.cancel()
+        self._look()  # a crawl may end within milliseconds of Kafka's return
         lost = max(_values(metrics.LEASES_LOST))
         log.info("watched", blocked=round(self._blocked, 3), leases_lost=lost, peak_mb=_peak(), totals=_totals())
 
@@ -73,10 +74,13 @@ class LoopWatch:
             late = monotonic() - due
             ran = sum(seconds - busy.get(thread, 0.0) for thread, seconds in _busy().items())
             self._blocked = max(self._blocked, late - ran)
-            gauges = {"kafka_away": max(_values(metrics.KAFKA_AWAY)), "sink_full": max(_values(metrics.SINK_FULL))}
-            if gauges != self._gauges:
-                self._gauges = gauges
-                log.info("gauges", **gauges)
+            self._look()
+
+    def _look(self) -> None:
+        gauges = {"kafka_away": max(_values(metrics.KAFKA_AWAY)), "sink_full": max(_values(metrics.SINK_FULL))}
+        if gauges != self._gauges:
+            self._gauges = gauges
+            log.info("gauges", **gauges)
 
 
 class HeapWatch:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crawlers.asking import is_confirmed
 from crawlers.claims.collecting import Garbage, delete, find_garbage
 from crawlers.claims.verifying import verify as verified
 from crawlers.exceptions import StartupError, UserError
@@ -73,7 +74,8 @@ async def gc(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
         keep_seconds = max(retention.values()) + settings.getint("CLAIM_CHECK_MARGIN")
         garbage = await find_garbage(store, settings, topics, keep_seconds)
         _describe(garbage, settings, retention)
-        if garbage.deletable and not opts.dry_run and _is_agreed(garbage, opts):
+        deletable = len(garbage.deletable)
+        if deletable and not opts.dry_run and is_confirmed(f"Delete {deletable:,} files?", opts):
             print(f"deleted {await delete(store, garbage):,}")
     return 0
 
@@ -108,14 +110,6 @@ def _describe(garbage: Garbage, settings: Any, retention: dict[str, float]) -> N
     print(f"old        {old:,} files, last stored before {since:%Y-%m-%d %H:%M}Z")
     print(f"referred   {garbage.referred:,} of them, by {garbage.records:,} records")
     print(f"deletable  {len(garbage.deletable):,} files, {_bytes(garbage.freed)}")
-
-
-def _is_agreed(garbage: Garbage, opts: argparse.Namespace) -> bool:
-    if opts.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UserError("nothing was deleted: add --yes, or --dry-run")
-    return input(f"delete {len(garbage.deletable):,} files? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _write(data: bytes, output: str | None) -> None:

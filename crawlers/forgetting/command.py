@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
+from crawlers.asking import is_confirmed
 from crawlers.claims.references import still_referred
 from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
@@ -48,7 +49,7 @@ def forget(settings: Any, keys: list[str], opts: argparse.Namespace) -> int:
     if opts.dry_run:
         print("dry run    nothing is forgotten")
         return 0
-    if not _is_agreed(found, opts):
+    if not is_confirmed(f"Forget {_counted(len(found.partitions), 'product')}?", opts):
         print("nothing is forgotten")
         return _FOUND_NOTHING
     trail = Trail(settings, masking, sites) if is_audited(settings) else None
@@ -103,14 +104,6 @@ def _describe(found: Traces, shared: set[str], settings: Any) -> None:
         [kept] = retention_seconds(settings, [settings["KAFKA_TOPIC_DEAD_LETTERS"]]).values()
         until = "for ever" if math.isinf(kept) else f"until {found.last_letter + timedelta(seconds=kept):%Y-%m-%d}"
         print(f"stays      {_counted(found.letters, 'dead letter')}, {until}: that topic forgets by age alone")
-
-
-def _is_agreed(found: Traces, opts: argparse.Namespace) -> bool:
-    if opts.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UserError("nothing was forgotten: add --yes, or --dry-run, as there is no terminal to ask on")
-    return input(f"forget {_counted(len(found.partitions), 'product')}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _counted(number: int, what: str, several: str = "") -> str:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from crawlers.frontier.keys import Keys
 from deploy.demo_shop import DemoShop
 from tests.fleet import FrontierSeine
 from tests.frontier_console import SITE, SPIDER, Console, Scene
+from tests.polling import until
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import ROOT
@@ -63,9 +63,12 @@ def test_seeding_that_was_cut_off_goes_on_where_it_was(fleet: FrontierSeine, fro
     listed.write_text("".join(f"http://shop{number % 50}.example/p/{number}\n" for number in range(24_000)))
     first = fleet.start("frontier", "seed", str(listed), "--crawl", "list-1")
     lists = f"{scene.shard.keys.crawl(0, 'list-1')}:lists"
-    while not (noted := json.loads(scene.redis.hget(lists, "urls.txt") or "{}")).get("lines"):
+
+    def lines_noted() -> int:
         assert first.poll() is None
-        time.sleep(0.01)
+        return int(json.loads(scene.redis.hget(lists, "urls.txt") or "{}").get("lines", 0))
+
+    noted = until(lines_noted, "nothing is seeded")
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=20)
     assert first.returncode == 130
@@ -74,7 +77,7 @@ def test_seeding_that_was_cut_off_goes_on_where_it_was(fleet: FrontierSeine, fro
 
     told = frontier.json("status")
     assert (told["crawl"], told["seeding"], told["lists"][0]["done"]) == ("list-1", "list", False)
-    assert told["left"]["seeded"] >= noted["lines"]
+    assert told["left"]["seeded"] >= noted
     assert scene.complete("list-1") == "running", "it is not all there"
 
     second = frontier("seed", str(listed))
@@ -104,9 +107,9 @@ def test_a_crawl_is_not_complete_while_a_list_comes_in_by_standard_input(
         command, cwd=ROOT, env=fleet.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert seeding.stdin is not None
-    while not scene.redis.exists(f"{scene.shard.keys.crawl(0, 'monday')}:lists"):
-        assert seeding.poll() is None
-        time.sleep(0.01)
+    lists = f"{scene.shard.keys.crawl(0, 'monday')}:lists"
+    until(lambda: scene.redis.exists(lists) or seeding.poll() is not None, "no list is being seeded")
+    assert seeding.poll() is None
     assert scene.complete("monday") == "running"
     assert [one["name"] for one in frontier.json("status")["workers"]] == ["seed stdin"]
     out, _ = seeding.communicate("http://a.example/\nhttp://b.example/", timeout=30)
@@ -145,7 +148,7 @@ def test_the_crawl_of_a_list_says_whether_links_are_followed(fleet: FrontierSein
 def test_what_a_restart_of_redis_lost_is_seeded_again(
     fleet: FrontierSeine, capsys: pytest.CaptureFixture[str], frontier: Console, tmp_path: Path
 ) -> None:
-    """The server comes back as it was when a quarter of the list was in."""
+    """The server comes back as it was when a third of the list was in."""
     listed = fleet.folder / "urls.txt"
     listed.write_text("".join(f"http://shop{number % 50}.example/p/{number}\n" for number in range(16_000)))
     with RedisServer(tmp_path / "redis") as server:
@@ -154,11 +157,9 @@ def test_what_a_restart_of_redis_lost_is_seeded_again(
 
         def go_back_in_time() -> None:
             with server.client() as client:
-                while lines_of(client, lists) < 5000:
-                    time.sleep(0.005)
+                until(lambda: lines_of(client, lists) >= 5_000, "a third is not seeded")
                 client.save()
-                while lines_of(client, lists) < 10_000:
-                    time.sleep(0.005)
+                until(lambda: lines_of(client, lists) >= 10_000, "two thirds are not seeded")
             server.kill()
             server.start()
 

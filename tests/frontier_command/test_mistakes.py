@@ -35,25 +35,17 @@ from tests.servers.redis import RedisServer
     ],
 )
 def test_a_mistake_is_told_in_one_line(frontier: Console, args: list[str], expected: str) -> None:
-    finished = frontier(*args)
-    assert finished.code == 2
-    [line] = finished.err.splitlines()
-    assert line.startswith("seine: ")
-    assert expected in line
+    assert expected in frontier.refused(*args)
 
 
 def test_a_redis_that_cannot_be_used_is_told_in_one_line(frontier: Console, redis_server: RedisServer) -> None:
     nowhere = f"redis://:secret@127.0.0.1:{free_port()}/0"
     for url, code in ((nowhere, 1), ("", 2)):
-        finished = frontier("status", REDIS_URL=url)
-        assert finished.code == code
-        [line] = finished.err.splitlines()
+        line = frontier.refused("status", code=code, REDIS_URL=url)
         assert "REDIS_URL" in line
         assert "secret" not in line
 
 
 def test_a_crawl_of_other_shards_is_not_looked_at_by_halves(frontier: Console, scene: Scene) -> None:
     scene.crawl("monday")
-    refused = frontier("status", FRONTIER_SHARDS=3)
-    assert refused.code == 2
-    assert "set FRONTIER_SHARDS=1" in refused.err
+    assert "set FRONTIER_SHARDS=1" in frontier.refused("status", FRONTIER_SHARDS=3)

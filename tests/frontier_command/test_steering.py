@@ -50,9 +50,8 @@ def test_cancelling_asks_and_takes_no_answer_for_a_no(
 ) -> None:
     scene.crawl("monday")
     scene.worker("monday").enqueue(request_for("http://shop.example/"))
-    unasked = frontier("cancel")
-    assert unasked.code == 2
-    assert unasked.err.startswith("seine: Cancel crawl monday, with 1 requests that have no outcome? Add --yes")
+    unasked = frontier.refused("cancel")
+    assert unasked.startswith("Cancel crawl monday, with 1 requests that have no outcome? Nothing was done: add --yes")
     answer(monkeypatch, "")
     assert frontier("cancel").code == 1
     assert scene.state("monday")[0] == "running"

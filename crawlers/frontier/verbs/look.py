@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from crawlers.asking import is_confirmed
 from crawlers.exceptions import UserError
 from crawlers.frontier import display, politeness
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.report import summaries
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, is_confirmed, show
+from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, show
 from crawlers.frontier.watching import show_status
 
 if TYPE_CHECKING:

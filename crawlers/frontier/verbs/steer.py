@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crawlers.asking import is_confirmed
 from crawlers.exceptions import UserError
 from crawlers.frontier import admin
 from crawlers.frontier.fleet import Fleet
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, is_confirmed
+from crawlers.frontier.verbs.asking import DONE, NO_ANSWER
 
 if TYPE_CHECKING:
     import argparse

@@ -53,6 +53,7 @@ _IMPORT = "from_url allow_pickle fingerprints move dry_run argument"
 OPTIONS = (
     *("crawl", "json", "watch", "top", "domain", "forget", "dead", "reason", "all_complete", "follow", "force"),
     *("since", "seconds"),
+    *("http", "browser", "learn"),
     *_IMPORT.split(),
 )
 """Those that not every verb takes."""
@@ -63,6 +64,12 @@ VERBS = {
     "why": Verb("why.why", "why URL [--crawl ID] [--since AGE] [--seconds N] [--json]", "crawl since seconds json", 1),
     "domains": Verb(
         "look.domains", "domains [--domain D] [--top N] [--json] [--forget D [--yes]]", "domain top json forget"
+    ),
+    "routes": Verb(
+        "routes.routes",
+        "routes SITE [--http PATTERN | --browser PATTERN | --learn PATTERN] [--json]",
+        "http browser learn json",
+        1,
     ),
     "pause": Verb("steer.pause", "pause [--crawl ID]", "crawl"),
     "resume": Verb("steer.resume", "resume [--crawl ID]", "crawl"),

@@ -1,4 +1,4 @@
-"""Decides, for sites with `when = "auto"`, whether plain HTTP is enough for a page; where it is not, has it rendered."""
+"""Decides for sites with `when = "auto"` whether plain HTTP is enough for a page; where it is not, has it rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scrapy frontier routes`: which of a site's pages need a browser, as the fleet has learnt, and the operator's word."""
+"""`scrapy frontier routes`: which of a site's pages need a browser, as the fleet has learnt; the operator's word."""
 
 from __future__ import annotations
 

@@ -419,7 +419,7 @@ def test_a_browser_that_fails_costs_no_page(fleet: FrontierSeine, sites: Path, w
     [
         (("shop", "--http", "/p/*"), 'such as "product /p/*"'),
         (("shop", "--http", LISTS, "--browser", LISTS), "exclude each other"),
-        (("plain",), 'only with "auto"'),
+        (("plain",), "routes are those of sites with"),
         (("nobody",), "unknown site 'nobody'"),
     ],
 )

@@ -17,7 +17,7 @@ from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
 from crawlers.reading import is_markup
 from crawlers.robots.fetching import ROBOTS_TXT
-from crawlers.routing.findings import Findings, findings_of
+from crawlers.routing.findings import Findings, findings_of, may_change
 from crawlers.routing.knowledge import Op, field_of
 from crawlers.routing.patterns import pattern_of
 from crawlers.routing.sharing import LocalRoutes, SharedRoutes
@@ -36,7 +36,9 @@ log = structlog.get_logger("seine.routing")
 
 HTTP, BROWSER, SAME, MORE, FAILED = "http", "browser", "same", "more", "failed"
 """Of meta[ROUTE]: HTTP alone; the browser alone; both, and HTTP would have done; both, and HTTP's page lacked
-something; both, and the browser failed, so that HTTP's page was used."""
+something; both, and the browser failed."""
+_OF_THE_WAY = ("rendered_by", "rendered", "download_latency", "proxy_label", "identity", "identity_label")
+"""Keys of meta that tell how a response came."""
 _POLL = 0.2
 """Seconds between two looks whether another page's comparison has ended."""
 
@@ -124,6 +126,10 @@ class RoutingMiddleware:
             return self._not_modified(request, response)
         if not (200 <= response.status < 300 and isinstance(response, TextResponse) and is_markup(response)):
             return self._ended(request, response, route)
+        if not may_change(response.body):
+            if not known.of(pattern, "static").compared:
+                self._routes.note(site.name, Op("same", field_of("static", pattern)))
+            return self._ended(request, response, route)
         plain = findings_of(response, site, request.url)
         if self._is_enough(site, pattern, plain):
             self._routes.note(site.name, Op("pages", field_of(plain.look, pattern), 1))
@@ -143,18 +149,21 @@ class RoutingMiddleware:
 
     async def _look_closer(self, request: Request, response: TextResponse, site: Site, plain: Findings) -> Response:
         """Compare, or wait for the comparison of another page that tells."""
-        field = field_of(plain.look, request.meta[PATTERN])
-        while (way := self._way(site, request.meta[PATTERN], plain)) != BROWSER:
+        pattern, way = request.meta[PATTERN], self._way(site, request.meta[PATTERN], plain)
+        field = field_of(plain.look, pattern)
+        while way != BROWSER:
             is_ours = await self._routes.tell(site.name, Op("claim", field, self._claim_ms))
-            is_enough = self._is_enough(site, request.meta[PATTERN], plain)
+            way = self._way(site, pattern, plain)  # Redis has told the fleet's
+            is_enough = self._is_enough(site, pattern, plain)
             if is_ours and not is_enough:
                 break
             if is_ours:
                 await self._routes.tell(site.name, Op("release", field))
-            if is_enough or way == HTTP:
+            if way == HTTP:
                 self._routes.note(site.name, Op("pages", field, 1))
                 return self._ended(request, response, HTTP)
-            await asyncio.sleep(_POLL)
+            if way is None:
+                await asyncio.sleep(_POLL)
         return await self._compare(request, response, site, plain, must_render=way != HTTP)
 
     async def _compare(
@@ -162,41 +171,45 @@ class RoutingMiddleware:
     ) -> Response:
         field = field_of(plain.look, request.meta[PATTERN])
         try:
-            rendered, again = await self._render(request)
+            rendered = await self._render(request)
         except Exception as error:
             await self._routes.tell(site.name, Op("release", field))
+            self._ended(request, response, FAILED)
             is_last = request.meta.get("retry_times", 0) >= self._most_retries
             if must_render and not (plain.look == "full" and is_last):
                 raise
             log.warning("not compared: the browser failed", url=request.url, error=str(error))
-            return self._ended(request, response, FAILED)
+            return response
         is_page = rendered.status < 300 and isinstance(rendered, TextResponse) and RENDERED in rendered.flags
         if not is_page:
             await self._routes.tell(site.name, Op("release", field))
             if not must_render or plain.look == "full":
                 return self._ended(request, response, FAILED)
-            return self._instead(request, rendered, again, FAILED)
+            return self._instead(request, rendered, FAILED)
         assert isinstance(rendered, TextResponse)
         is_more = findings_of(rendered, site, request.url).is_more_than(plain)
         await self._routes.tell(site.name, Op("more" if is_more else "same", field))
         if is_more:
-            return self._instead(request, rendered, again, MORE)
+            return self._instead(request, rendered, MORE)
         return self._ended(request, response, SAME)
 
     async def _not_modified(self, request: Request, response: Response) -> Response:
         """HTTP's page is as it was; what scripts fill it with may not be."""
-        rendered, again = await self._render(request)
-        return self._instead(request, rendered, again, BROWSER)
+        rendered = await self._render(request)
+        return self._instead(request, rendered, BROWSER)
 
-    async def _render(self, request: Request) -> tuple[Response, Request]:
-        """What the browser has in the place of `request`, and the request that was sent for it."""
+    async def _render(self, request: Request) -> Response:
+        """What the browser has in the place of `request`."""
         again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: True}, dont_filter=True)
         assert self._crawler.engine is not None
-        return await self._crawler.engine.download_async(again), again
+        return await self._crawler.engine.download_async(again)
 
-    def _instead(self, request: Request, rendered: Response, again: Request, route: str) -> Response:
+    def _instead(self, request: Request, rendered: Response, route: str) -> Response:
         """The browser's page, as the answer to `request`."""
-        request.meta.update((key, value) for key, value in again.meta.items() if key != AGAIN)
+        assert rendered.request is not None
+        for key in _OF_THE_WAY:
+            request.meta.pop(key, None)
+        request.meta.update((key, value) for key, value in rendered.request.meta.items() if key in _OF_THE_WAY)
         rendered.request = request
         return self._ended(request, rendered, route)
 

@@ -26,13 +26,13 @@ def routes(found: Sequence[PatternReport]) -> RenderableType:
     for one in found:
         rows.add_row(one.pattern, one.route, "", "", "", "", "")
         for look, evidence in one.looks.items():
-            rows.add_row("", "", look, *_cells(evidence))
+            rows.add_row("", "", look, *(_cells(evidence) if look != "static" else ("", "", "", "")))
     return rows
 
 
 def line(one: PatternReport) -> str:
     """In a few words."""
-    looks = [f"{look}: {_words(evidence)}" for look, evidence in one.looks.items()]
+    looks = [f"{look}: {_words(evidence)}" for look, evidence in one.looks.items() if look != "static"]
     return f"{one.pattern} -> {'; '.join([one.route, *looks])}"
 
 

@@ -2,7 +2,8 @@
 
 Pattern: one of the site's own (`browser.patterns`), else the path with what changes as `*`, the same for every worker;
 product pages and others are kept apart (patterns.py). Look: a page by HTTP is `full` or `bare`, whether it has what its
-kind is fetched for: a product with a price; links to products. What is learnt, is learnt of a pattern and a look.
+kind is fetched for: a product with a price; links to products. What is learnt, is learnt of a pattern and a look. A
+page without scripts is `static`: a browser would show the same.
 
 Comparison: HTTP first, then the browser, in the same lease. The browser's page is `more` where it has a product, a
 price or links that HTTP's lacks (findings.py). The better page goes on, so that a comparison loses nothing, and a bare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,16 @@ _FIELDS = ("name", "sku", "price", "currency", "availability")
 _COMPLETE = ("name", "price")
 _MORE_LINKS = 1.1
 """Times as many links: fewer may be a widget that changes with each view."""
+_CHANGES = re.compile(
+    rb"<script(?![^>]*\btype\s*=\s*[\"']?application/(?:ld\+)?json)|<(?:iframe|frame|object|embed)\b|<meta[^>]+refresh"
+    rb"|\son[a-z]+\s*=",
+    re.IGNORECASE,
+).search
+
+
+def may_change(body: bytes) -> bool:
+    """Whether a browser may show something else than the document: it has scripts, frames, or a refresh."""
+    return _CHANGES(body) is not None
 
 
 @dataclass(frozen=True, slots=True)

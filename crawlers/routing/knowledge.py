@@ -11,8 +11,9 @@ from crawlers.routing.evidence import AT_ONCE, Evidence, Way, bounds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Look = Literal["full", "bare"]
+Look = Literal["full", "bare", "static"]
 LOOKS: tuple[Look, ...] = get_args(Look)
+"""`static` is a page that nothing can change; one of them is noted as a comparison, as HTTP tells them from others."""
 WORD = "word"
 _MOST_PATTERNS = 500
 _REST = "…"
@@ -96,8 +97,8 @@ class SiteKnowledge:
         return "browser" if lower >= _SURE and max(one.since for one in found) < _DIRECT else "http"
 
     def main_look(self, pattern: str) -> Look:
-        """That of most of its pages that were compared."""
-        return max(LOOKS, key=lambda look: self.of(pattern, look).compared)
+        """That of most of its pages that need a browser."""
+        return max(LOOKS, key=lambda look: self.of(pattern, look).more)
 
     def report(self, pattern: str) -> PatternReport:
         """To be shown."""

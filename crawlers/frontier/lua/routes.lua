@@ -53,7 +53,7 @@ function act.word(pattern, value)
 end
 
 function act.forget(pattern)
-  call('HDEL', key, 'full ' .. pattern, 'bare ' .. pattern)
+  call('HDEL', key, 'full ' .. pattern, 'bare ' .. pattern, 'static ' .. pattern)
 end
 
 for i = 3, #ARGV, 3 do

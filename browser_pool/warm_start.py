@@ -25,13 +25,14 @@ class WarmStart:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises UserError where there is no Chromium."""
-        sites = getattr(crawler.spider, "sites", {})
-        if not any(site.browser.when == "always" for site in sites.values()):
+        wanted = {site.browser.when for site in getattr(crawler.spider, "sites", {}).values()} - {"never"}
+        if not wanted:
             raise NotConfigured
         if not crawler.settings.get("BROWSER_REMOTE_URL"):
             find_executable(crawler.settings.get("BROWSER_EXECUTABLE"))
         extension = cls(crawler)
-        crawler.signals.connect(extension.engine_started, signal=signals.engine_started)
+        if "always" in wanted:
+            crawler.signals.connect(extension.engine_started, signal=signals.engine_started)
         return extension
 
     def engine_started(self) -> None:

@@ -7,12 +7,18 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-When = Literal["never", "always"]
+When = Literal["never", "always", "auto"]
 Blocked = Literal["images", "fonts", "media", "trackers"]
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
 WHEN, BLOCKED, WAIT_UNTIL = get_args(When), get_args(Blocked), get_args(WaitUntil)
 RENDERED = "rendered"
 """The flag of a response that a browser made."""
+ROUTE = "browser_route"
+"""The meta key of how a page of a site with `when = "auto"` is had: middlewares/routing.py has the words."""
+PATTERN = "browser_pattern"
+"""The meta key of the pattern of such a page's URL."""
+AGAIN = "browser_again"
+"""The meta key of a request that renders what HTTP has brought already."""
 KINDS = ("wait_for", "click", "fill", "scroll", "consent")
 
 
@@ -41,6 +47,8 @@ class BrowserRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How a page is loaded, and what of it is kept."""
 
     when: When = "never"
+    patterns: tuple[str, ...] = ()
+    """Of URLs whose pages are alike, for `auto`: regular expressions, of which the first that is found counts."""
     wait_until: WaitUntil = "load"
     wait_for: str = ""
     """CSS selector of what must be visible until the page counts as loaded."""
@@ -54,9 +62,9 @@ class BrowserRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def asked_of(meta: dict[str, Any], site_rules: BrowserRules | None) -> Any:
     """What a request asks of a browser, or its site for it: True or a dict of rules; False is plain HTTP."""
     asked = meta.get("browser", meta.get("playwright"))
-    if asked is None:
-        return site_rules is not None and site_rules.when == "always"
-    return asked
+    if asked is not None or site_rules is None:
+        return False if asked is None else asked
+    return site_rules.when == "always" or (site_rules.when == "auto" and meta.get(ROUTE) == "browser")
 
 
 def rules_of(request_rules: Any, site_rules: BrowserRules | None) -> BrowserRules:
@@ -85,11 +93,12 @@ def mistakes_of(rules: BrowserRules) -> Any:
             yield "actions", "an action has value without fill"
         if action.scroll < 0:
             yield "actions", f"scroll = {action.scroll}: expected a number of at least 1"
-    for pattern in rules.capture:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            yield "capture", f"capture: {pattern!r}: expected a regular expression: {error}"
+    for key in ("patterns", "capture"):
+        for pattern in getattr(rules, key):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield key, f"{key}: {pattern!r}: expected a regular expression: {error}"
 
 
 def _said(action: Action) -> str:

@@ -51,6 +51,9 @@ CLAIM_RETRIES = Counter("seine_claim_retries", "Tries that failed, by reason.", 
 CLAIMS_IN_FLIGHT = Gauge("seine_claims_in_flight", "Large fields on their way to the store.", registry=REGISTRY)
 CLAIMS_AWAY = Gauge("seine_claims_away", "1 while the claim store takes nothing.", registry=REGISTRY)
 
+ROUTES = Counter(
+    "seine_routes", "Pages that routing decided: http, browser, same, more, failed.", ("route",), registry=REGISTRY
+)
 BROWSER_PAGES = Counter(
     "seine_browser_pages", "Pages rendered, by backend and end.", ("backend", "end"), registry=REGISTRY
 )

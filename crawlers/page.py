@@ -44,6 +44,8 @@ class Page:
     """The proxy's label, never its credentials."""
     rendered_by: str | None = None
     """The browser backend; None for plain HTTP."""
+    route: str | None = None
+    """How routing had it fetched, as middlewares.routing has the words; None where that was not routing's to say."""
     ended_at: datetime
     """UTC."""
     frontier_ms: float | None = None

@@ -88,6 +88,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.guard.GuardMiddleware": 60,  # before robots.txt is asked for
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
+    "middlewares.routing.RoutingMiddleware": 380,  # before who asks is chosen; behind walls, which are no pages
     "middlewares.identity.IdentityMiddleware": 390,  # before Scrapy's defaults of headers, and before cookies
     "middlewares.proxy.ProxyMiddleware": 395,  # an identity ends with its proxy
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
@@ -155,6 +156,7 @@ BROWSER_RETIRE_SECONDS = env("BROWSER_RETIRE_SECONDS", float, 3600.0, "seconds u
 BROWSER_RETIRE_MEMORY = env("BROWSER_RETIRE_MEMORY", int, 2048, "MiB of a browser at which it is replaced")
 BROWSER_PAGE_MEMORY = env("BROWSER_PAGE_MEMORY", int, 768, "MiB of a page's process at which it is killed")
 BROWSER_LAUNCH_TIMEOUT = env("BROWSER_LAUNCH_TIMEOUT", float, 30.0, "seconds for a browser to start")
+ROUTING_SLIPS = env("ROUTING_SLIPS", float, 500.0, "pages by HTTP that may have needed a browser, between two checks")
 
 # --- Extraction to Kafka -------------------------------------------------------------------------------------------
 ITEM_PROCESSOR = "pipelines.processor.FateProcessor"  # the one place where an item's fate becomes known

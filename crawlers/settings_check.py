@@ -49,6 +49,7 @@ _POSITIVE = {
     "BROWSER_RETIRE_MEMORY",
     "BROWSER_PAGE_MEMORY",
     "BROWSER_LAUNCH_TIMEOUT",
+    "ROUTING_SLIPS",
 }
 _CHOICES = {
     "EMIT": ("all", "changes"),

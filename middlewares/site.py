@@ -9,6 +9,7 @@ from scrapy import signals
 from scrapy.downloadermiddlewares.offsite import OffsiteMiddleware
 from scrapy.exceptions import IgnoreRequest
 
+from crawlers.browser_rules import AGAIN
 from crawlers.budgets import budget_of, site_of
 from crawlers.outcomes import note_dropped_child
 
@@ -57,7 +58,7 @@ class SiteMiddleware(OffsiteMiddleware):
         request.meta["download_slot"] = budget_of(request, self.crawler.spider)
 
     def _count(self, request: Request, site: Any) -> None:
-        if request.meta.get("retry_times"):
+        if request.meta.get("retry_times") or AGAIN in request.meta:
             return
         if site.limits.pages and self._pages[site.name] >= site.limits.pages:
             raise IgnoreRequest("page limit")

@@ -35,6 +35,12 @@ class Command(VerbCommand):
             "domains [--domain D] [--top N] [--json] [--forget D [--yes]]",
             "domain top json forget",
         ),
+        "routes": Verb(
+            "crawlers.frontier.verbs.routes.routes",
+            "routes SITE [--http PATTERN | --browser PATTERN | --learn PATTERN] [--json]",
+            "http browser learn json",
+            1,
+        ),
         "pause": Verb("crawlers.frontier.verbs.steer.pause", "pause [--crawl ID]", "crawl"),
         "resume": Verb("crawlers.frontier.verbs.steer.resume", "resume [--crawl ID]", "crawl"),
         "drain": Verb("crawlers.frontier.verbs.steer.drain", "drain [--crawl ID]", "crawl"),
@@ -65,7 +71,7 @@ class Command(VerbCommand):
         add = parser.add_argument
         add("--spider", default="product_spider", metavar="NAME", help="whose crawls (default: product_spider)")
         add("--crawl", metavar="ID", help="which crawl (default: the one that is open, else the newest)")
-        add("--json", action="store_true", help="status, why, domains, crawls: one JSON object")
+        add("--json", action="store_true", help="status, why, domains, routes, crawls: one JSON object")
         add(
             "--since", metavar="AGE", help="why: how far back the audit trail is read, such as 12h or 7d (default: all)"
         )
@@ -74,6 +80,9 @@ class Command(VerbCommand):
         add("--top", type=int, metavar="N", help="status, domains, crawls: how many")
         add("--domain", metavar="D", help="domains, requeue: only that one")
         add("--forget", metavar="D", help="domains: close its circuit, forget how slow it was")
+        add("--http", metavar="PATTERN", help="routes: its pages by HTTP alone, whatever was learnt")
+        add("--browser", metavar="PATTERN", help="routes: its pages by the browser alone")
+        add("--learn", metavar="PATTERN", help="routes: take such a word back, and learn anew")
         add("--dead", action="store_true", help="requeue: the dead requests")
         add("--reason", metavar="R", help="requeue: only those that died of it")
         add("--all-complete", action="store_true", help="purge: every crawl that is complete")

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from crawlers import metrics
 from crawlers.audit_sample import AuditSample
+from crawlers.browser_rules import ROUTE
 from crawlers.domains import domain_of
 from crawlers.exceptions import RejectedRecord
 from crawlers.lineage import worker_name
@@ -135,6 +136,7 @@ class AuditTrail:
             identity=meta.get("identity_label") or _user_agent(request),
             proxy=meta.get("proxy_label"),
             rendered_by=meta.get("rendered_by"),
+            route=meta.get(ROUTE),
             ended_at=datetime.now(UTC),
             **timings_of(record, result, monotonic(), is_delivered=not self._delivery.is_exactly_once),
         )

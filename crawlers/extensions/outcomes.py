@@ -14,6 +14,7 @@ from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
 from crawlers import metrics
+from crawlers.browser_rules import PATTERN, ROUTE
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
 from crawlers.outcomes import CURRENT, RequestRecord
@@ -212,6 +213,8 @@ def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, An
         event |= {"status": response.status, "bytes": len(response.body)}
     if isinstance(result, Failure):
         event["error"] = _why(result)
+    if (pattern := request.meta.get(PATTERN)) is not None:
+        event |= {"route": request.meta[ROUTE], "pattern": pattern}
     if latency := request.meta.get("download_latency"):
         event["seconds"] = round(latency, 4)
     return event

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _TRANSIENT = frozenset(
     (
+        "browser_again",
+        "browser_pattern",
+        "browser_route",
         "download_latency",
         "download_slot",
         "download_timeout",

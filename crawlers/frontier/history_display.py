@@ -57,6 +57,7 @@ def _by(event: dict[str, Any]) -> str:
     parts += [f"as {event['identity']}"] if event["identity"] else []
     parts += [f"proxy {event['proxy']}"] if event["proxy"] else []
     parts += [f"rendered by {event['rendered_by']}"] if event["rendered_by"] else []
+    parts += [f"route {event['route']}"] if event.get("route") else []
     return ", ".join(parts)
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from scrapy import Request, Spider
 from scrapy.http import Response, TextResponse
-from scrapy.selector import Selector
 
 from crawlers.exceptions import UserError
-from crawlers.extraction import Extraction, extract
 from crawlers.items import Product
 from crawlers.lineage import Lineage, crawl_id_of
 from crawlers.links import absolute
 from crawlers.outcomes import note_filtered, note_known_child, note_refused_child
+from crawlers.reading import PageReading, is_markup
 from crawlers.sitemaps import NotASitemap, read_sitemap
 from crawlers.targets import Targets, read_targets
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from twisted.python.failure import Failure
 
+    from crawlers.extraction import Extraction
     from crawlers.site_config import Site
 
 _REMEMBERED = 16_384
@@ -114,18 +114,16 @@ class ProductSpider(Spider):
         """
         if not response.body.strip():
             return
-        if not isinstance(response, TextResponse) or not _is_markup(response):
+        if not isinstance(response, TextResponse) or not is_markup(response):
             note_filtered("content type")
             return
         site = self._site(response)
-        root = Selector(_rightly_decoded(response)).root  # response.selector would be a cycle around the whole tree
-        if self._may_hold_product(response.url, site):
-            extraction = extract(root, response.url, locale=site.locale, currency=site.currency)
-            if extraction.product is not None:
-                yield self._product(extraction, response, site)
+        reading = PageReading(response, site)
+        if self._may_hold_product(response.url, site) and reading.extraction.product is not None:
+            yield self._product(reading.extraction, response, site)
         if self.follows and (site.name in self.sites or self.follows_strangers):
-            hrefs = (href for link in root.iter("a") if (href := link.get("href")))
-            yield from self._wanted(absolute(response.urljoin(""), hrefs), site, depth=response.meta.get("depth", 0))
+            links = absolute(response.urljoin(""), reading.hrefs)
+            yield from self._wanted(links, site, depth=response.meta.get("depth", 0))
 
     def parse_gone(self, response: Response, site: str, identity: str, remembered: bytes) -> Iterator[Product]:
         """The last record of a product that crawls of its site have not seen for long enough; see crawlers/changes."""
@@ -180,23 +178,6 @@ class ProductSpider(Spider):
         item.site = site.name
         item.identity = _identity(item, site)
         return self.lineage.stamp(item, response)
-
-
-def _is_markup(response: TextResponse) -> bool:
-    """Whether it may be a page; Scrapy takes a PDF for text where its first bytes look like it."""
-    declared = (response.headers.get("Content-Type") or b"text/html").decode("latin-1").lower()
-    return declared.startswith("text/") or "html" in declared or "xml" in declared
-
-
-def _rightly_decoded(response: TextResponse) -> TextResponse:
-    """`response` as UTF-8 where it claims to be Latin-1 and its bytes can only be UTF-8."""
-    if response.encoding != "cp1252" or response.body.isascii():
-        return response
-    try:
-        response.body.decode("utf-8")
-    except UnicodeDecodeError:
-        return response
-    return response.replace(encoding="utf-8")
 
 
 def _identity(item: Product, site: Site) -> str:

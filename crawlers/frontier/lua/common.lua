@@ -12,6 +12,7 @@
 -- S:domain:<d>         hash   see FIELDS
 -- S:robots:<origin>    string and its :turn, :away: copies of robots.txt, which no script touches (crawlers/robots/store.py)
 -- S:proxies:<d>        hash   of how proxies do at a domain, see proxies.lua; S:spent:<day> hash, of shard 0: their tiers' bytes
+-- S:routes:<site>      hash   of whether its pages need a browser, see routes.lua
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch
 --                             that is prepared: token, crawl (its C), batch (msgpack {id, outcome, reason, dead letters, notes}
 --                             each); last (token that was settled last)

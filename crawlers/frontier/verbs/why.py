@@ -14,11 +14,13 @@ from crawlers.audit_history import PATIENCE, History, TrailSearch
 from crawlers.domains import domain_of, is_web_url
 from crawlers.durations import seconds_of
 from crawlers.exceptions import UserError
-from crawlers.frontier import display, history_display
+from crawlers.frontier import display, history_display, routes_display
+from crawlers.frontier.display import report
 from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.idle_crawler import idle_crawler
 from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, show
+from crawlers.frontier.verbs.routes import route_of
 from crawlers.frontier.whereabouts import Search
 from crawlers.frontier.wiring import uses_frontier
 from crawlers.site_config import load_sites
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
     from scrapy.crawler import Crawler
 
     from crawlers.frontier.whereabouts import Trace
+    from crawlers.routing.knowledge import PatternReport
 
 
 class Known(NamedTuple):
@@ -42,6 +46,8 @@ class Known(NamedTuple):
     traces: Sequence[Trace] = ()
     kept: int = 0
     """Seconds that outcomes are kept."""
+    route: PatternReport | None = None
+    """What routing knows of its pattern."""
 
     @property
     def is_enough(self) -> bool:
@@ -58,13 +64,16 @@ async def why(settings: Any, args: list[str], opts: argparse.Namespace) -> int:
     crawler = idle_crawler(settings, opts.spider)
     fingerprint = fingerprinting(crawler, PROJECT)(Request(url))
     known = await _known(settings, crawler, url, opts) if _asks_redis(settings) else Known(None, fingerprint)
-    parts = [display.traces(url, known.crawl, known.traces, known.kept)]
+    parts: list[RenderableType] = [display.traces(url, known.crawl, known.traces, known.kept)]
     told: dict[str, Any] = {
         "url": url,
         "crawl": known.crawl,
         "fingerprint": known.fingerprint.hex(),
         "requests": [asdict(one) for one in known.traces],
     }
+    if known.route is not None:
+        parts.append(report([("route", routes_display.line(known.route))]))
+        told["route"] = known.route.told
     history = None
     if is_audited(settings) and not known.is_enough:
         crawl = opts.crawl or (known.crawl if known.traces else None)
@@ -86,8 +95,9 @@ async def _known(settings: Any, crawler: Crawler, url: str, opts: argparse.Names
     shared = [site.name for site in load_sites(settings["SITES_DIR"]) if site.limits.shared and site.owns(url)]
     async with Fleet.connected(settings, opts.spider) as fleet:
         crawl = await fleet.find_crawl(opts.crawl) if is_audited(settings) else await fleet.the_crawl(opts.crawl)
+        route = await route_of(fleet, url)
         if crawl is None:
-            return Known(None, fingerprinting(crawler, PROJECT)(Request(url)))
+            return Known(None, fingerprinting(crawler, PROJECT)(Request(url)), route=route)
         fingerprint = fingerprinting(crawler, await fleet.crawls.formula(crawl))(Request(url))
         traces = await Search(fleet, crawl, fingerprint, [domain_of(url), *shared]).traces()
-        return Known(crawl, fingerprint, traces, fleet.options.outcome_seconds)
+        return Known(crawl, fingerprint, traces, fleet.options.outcome_seconds, route)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from browser_pool.emulation import Engine
     from browser_pool.folder import PrivateFolder
     from crawlers.browser_rules import BrowserRules
     from crawlers.identity import Identity
@@ -128,6 +129,9 @@ class Context(ABC):
 
 class Browser(ABC):
     """A running browser."""
+
+    engine: Engine
+    """Who it says it is, once it is launched."""
 
     @abstractmethod
     async def new_context(self, identity: Identity, proxy: str) -> Context:

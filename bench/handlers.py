@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import resource
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -30,19 +31,25 @@ from bench.page_server import HOST, Connection, answer, serving, url_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = "http11, uvloop"
-_UVLOOP = {"ASYNCIO_EVENT_LOOP": "uvloop.Loop"}
-_HANDLERS = "scrapy.core.downloader.handlers"
+_SCRAPYS = "scrapy.core.downloader.handlers"
+_HTTP11 = f"{_SCRAPYS}.http11.HTTP11DownloadHandler"
+
+
+def _side(handler: str, loop: str | None = "uvloop.Loop", **settings: Any) -> dict[str, Any]:
+    handlers = dict.fromkeys(("http", "https"), handler)
+    return {"DOWNLOAD_HANDLERS": handlers, "ASYNCIO_EVENT_LOOP": loop, **settings}
+
+
 SIDES: dict[str, dict[str, Any]] = {
-    BASELINE: {**_UVLOOP, "DOWNLOAD_HANDLERS": {"http": f"{_HANDLERS}.http11.HTTP11DownloadHandler"}},
-    "http11, asyncio": {"DOWNLOAD_HANDLERS": {"http": f"{_HANDLERS}.http11.HTTP11DownloadHandler"}},
-    "Seine's http11, uvloop": {
-        **_UVLOOP,
-        "DOWNLOAD_HANDLERS": {"http": "crawlers.fetching.dialling.GuardedHTTPHandler"},
-        "ALLOWED_PRIVATE_NETWORKS": ["127.0.0.0/8"],
-        "HEADERS_MAXSIZE": 262_144,
-    },
-    "aiohttp, uvloop": {**_UVLOOP, "DOWNLOAD_HANDLERS": {"http": f"{_HANDLERS}._aiohttp.AiohttpDownloadHandler"}},
-    "httpx, uvloop": {**_UVLOOP, "DOWNLOAD_HANDLERS": {"http": f"{_HANDLERS}._httpx.HttpxDownloadHandler"}},
+    BASELINE: _side(_HTTP11),
+    "http11, asyncio": _side(_HTTP11, None),
+    "Seine's http11, uvloop": _side(
+        "crawlers.fetching.dialling.GuardedHTTPHandler",
+        ALLOWED_PRIVATE_NETWORKS=["127.0.0.0/8"],
+        HEADERS_MAXSIZE=262_144,
+    ),
+    "aiohttp, uvloop": _side(f"{_SCRAPYS}._aiohttp.AiohttpDownloadHandler"),
+    "httpx, uvloop": _side(f"{_SCRAPYS}._httpx.HttpxDownloadHandler"),
 }
 _COMMON = {
     "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -123,16 +130,23 @@ def measure(url: str, pages: int, rounds: int) -> dict[str, list[Measured]]:
     return found
 
 
-async def _listen(servers: list[asyncio.Server]) -> list[asyncio.Server]:
+async def _listen(servers: list[asyncio.Server], tls: ssl.SSLContext | None) -> list[asyncio.Server]:
     answering = partial(Connection, lambda path, transport: answer(transport, _PAGE))
-    servers.append(await asyncio.get_running_loop().create_server(answering, HOST, 0))
+    servers.append(await asyncio.get_running_loop().create_server(answering, HOST, 0, ssl=tls))
     return servers
+
+
+def _tls(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pages", type=int, default=1000)
+    parser.add_argument("--certificate", help="a PEM file of a certificate and its key: pages come by TLS")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -140,8 +154,10 @@ def main(argv: list[str] | None = None) -> None:
         crawl(given.side, given.url, given.pages)
         return
     servers: list[asyncio.Server] = []
-    with serving(partial(_listen, servers)):
-        found = measure(url_of(servers[0]), given.pages, given.rounds)
+    tls = _tls(given.certificate) if given.certificate else None
+    with serving(partial(_listen, servers, tls)):
+        url = url_of(servers[0])
+        found = measure(url.replace("http", "https") if tls else url, given.pages, given.rounds)
     print(f"{'':<24}{'CPU per page':>14}{'ratio':>8}{'of rounds':>14}{'pages/s':>10}")
     for side, rounds in found.items():
         ratios = [cpu / other for (cpu, _), (other, _) in zip(rounds, found[BASELINE], strict=True)]

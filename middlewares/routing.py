@@ -200,7 +200,7 @@ class RoutingMiddleware:
 
     async def _render(self, request: Request) -> Response:
         """What the browser has in the place of `request`."""
-        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: True}, dont_filter=True)
+        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: request}, dont_filter=True)
         assert self._crawler.engine is not None
         return await self._crawler.engine.download_async(again)
 

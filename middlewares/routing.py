@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -14,6 +15,7 @@ from crawlers import metrics
 from crawlers.browser_rules import AGAIN, PATTERN, RENDERED, ROUTE
 from crawlers.budgets import site_of
 from crawlers.frontier.connection import Servers
+from crawlers.frontier.downloader import FleetDownloader
 from crawlers.frontier.keys import Keys
 from crawlers.reading import is_markup
 from crawlers.robots.fetching import ROBOTS_TXT
@@ -24,6 +26,7 @@ from crawlers.routing.sharing import LocalRoutes, SharedRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from contextlib import AbstractContextManager
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -163,8 +166,14 @@ class RoutingMiddleware:
                 self._routes.note(site.name, Op("pages", field, 1))
                 return self._ended(request, response, HTTP)
             if way is None:
-                await asyncio.sleep(_POLL)
+                with self._aside(request):
+                    await asyncio.sleep(_POLL)
         return await self._compare(request, response, site, plain, must_render=way != HTTP)
+
+    def _aside(self, request: Request) -> AbstractContextManager[None]:
+        assert self._crawler.engine is not None
+        downloader = self._crawler.engine.downloader
+        return downloader.aside(request) if isinstance(downloader, FleetDownloader) else nullcontext()
 
     async def _compare(
         self, request: Request, response: TextResponse, site: Site, plain: Findings, *, must_render: bool

@@ -9,6 +9,7 @@ A request is started somewhat before its time, and a handler that can do so hold
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from crawlers.frontier.turns import Turns
 from crawlers.refusals import RobotsUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -136,11 +137,21 @@ class FleetDownloader(Downloader):
 
     async def _enqueue_request(self, request: Request) -> Response:
         if AGAIN in request.meta:
-            await self._frontier.start_again(request)
+            with self.aside(request, request.meta[AGAIN]):
+                await self._frontier.start_again(request)
         lease = self._frontier.lease_of(request)
         if lease is not None and lease.delay:
             self._to_here.add(monotonic() - lease.taken_at)
         return await super()._enqueue_request(request)
+
+    @contextmanager
+    def aside(self, *requests: Request) -> Iterator[None]:
+        """They take none of this worker's places meanwhile: what they wait for may need one."""
+        self.active.difference_update(requests)
+        try:
+            yield
+        finally:
+            self.active.update(requests)
 
     def _process_queue(self, slot: Any) -> None:
         if slot.latercall:

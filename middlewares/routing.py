@@ -125,8 +125,6 @@ class RoutingMiddleware:
         if route == BROWSER:
             self._routes.note(site.name, Op("pages", field_of(known.main_look(pattern), pattern), 1))
             return self._ended(request, response, route)
-        if response.status == 304 and any(known.of(pattern, look).more for look in ("full", "bare")):
-            return self._not_modified(request, response)
         if not (200 <= response.status < 300 and isinstance(response, TextResponse) and is_markup(response)):
             return self._ended(request, response, route)
         if not may_change(response.body):
@@ -201,11 +199,6 @@ class RoutingMiddleware:
         if is_more:
             return self._instead(request, rendered, MORE)
         return self._ended(request, response, SAME)
-
-    async def _not_modified(self, request: Request, response: Response) -> Response:
-        """HTTP's page is as it was; what scripts fill it with may not be."""
-        rendered = await self._render(request)
-        return self._instead(request, rendered, BROWSER)
 
     async def _render(self, request: Request) -> Response:
         """What the browser has in the place of `request`."""

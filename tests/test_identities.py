@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from crawlers.identities.headers import OVERRIDABLE, dress, template_of, undress
 from crawlers.identities.languages import languages_of
 from crawlers.identities.profiles import BrowserProfile, profile_of
 from crawlers.site_config import load_site
-from tests.browsers import short_folder
 from tests.fleet import FrontierSeine, links
 from tests.servers.web import Page, Visit, WebServer
 from tests.support import Seine
@@ -240,12 +239,6 @@ def test_a_session_has_its_identity_to_itself(offline: Seine, web: Web) -> None:
     agents = agents_of(server)
     assert agents[0] == agents[2] == agents[4]
     assert agents[1] == agents[3]
-
-
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
 
 
 def test_http_and_browser_are_one_identity(fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from browser_pool.emulation import Engine
@@ -53,6 +54,8 @@ class PageTask:
     """What is called on Playwright's page, in scrapy-playwright's convention: `method`, `args`, `kwargs`."""
     goto: dict[str, Any] = field(default_factory=dict)
     """Further arguments of Playwright's `goto`, in the same convention."""
+    on_asked: Callable[[], object] = lambda: None
+    """Called when the browser sends the request for the page, or has sent it: no earlier. From whatever thread."""
 
 
 @dataclass(slots=True)

@@ -38,6 +38,8 @@ from crawlers.proxies.pool import WAY, ProxyPool
 from crawlers.refusals import ProxyFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -118,13 +120,13 @@ class BrowserHandler:
             ProxyPool.of(self._crawler).spend(way, port.received_since())
 
     async def _render(self, request: Request, rules: BrowserRules) -> Response:
-        task = self._task(request, rules)
+        task, depart = _departing(self._task(request, rules))
         identity = self._identity(request)
         pool = SharedPool.of(self._crawler)
         request.meta.pop("rendered", None)
         request.meta["rendered_by"] = pool.backend.name
         try:
-            rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, _departure())))
+            rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, depart)))
         except NotAPage:
             del request.meta["rendered_by"]
             raise
@@ -192,6 +194,9 @@ def _methods(given: Any) -> tuple[Any, ...]:
     return tuple(given.values() if isinstance(given, dict) else given or ())
 
 
-def _departure() -> Any:
-    departure = DEPARTURE.get()
-    return departure.leave if departure is not None else None
+def _departing(task: PageTask) -> tuple[PageTask, Callable[[], Awaitable[None]] | None]:
+    """What the task waits for with its tab, where its domain has a delay; the frontier hears when it was asked for."""
+    if (departure := DEPARTURE.get()) is None:
+        return task, None
+    loop = asyncio.get_running_loop()
+    return replace(task, on_asked=lambda: loop.call_soon_threadsafe(departure.left)), departure.leave

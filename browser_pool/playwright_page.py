@@ -7,7 +7,7 @@ import json
 import re
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -18,6 +18,9 @@ from browser_pool.blocking import blocked_urls
 from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CALL = 10.0
 _PING = 2.0
@@ -43,7 +46,7 @@ class PlaywrightPage(Page):
         self._emulation = emulation
         self._session: Any = None
         self._blocked: list[str] | None = None
-        self._visit = _Visit(())
+        self._visit = _Visit()
         self._is_crashed = False
 
     async def prepare(self) -> None:
@@ -87,7 +90,7 @@ class PlaywrightPage(Page):
 
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()
-        self._visit = visit = _Visit(task.rules.capture)
+        self._visit = visit = _Visit(task.rules.capture, task.on_asked)
         await self._block(blocked_urls(task.rules.block))
         await self._send_cookies(task)
         await self._navigate(task)
@@ -200,7 +203,8 @@ class PlaywrightPage(Page):
 class _Visit:
     """What the network shows of one navigation and those that follow from it."""
 
-    def __init__(self, patterns: tuple[str, ...]):
+    def __init__(self, patterns: tuple[str, ...] = (), on_asked: Callable[[], object] = lambda: None):
+        self._on_asked = on_asked
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._wanted: list[Any] = []
         self.response: Any = None
@@ -218,6 +222,7 @@ class _Visit:
             self.navigating = request
             self.asked = request.url
             self.committed.clear()
+            self._on_asked()
 
     def answered(self, response: Any, main_frame: Any) -> None:
         request = response.request

@@ -61,6 +61,7 @@ class SeleniumVisit:
             self._cdp("Network.setCookie", name=name, value=value, url=task.url)
         referer = {"referrer": task.referer} if task.referer else {}
         failed = self._cdp("Page.navigate", url=task.url, **referer).get("errorText", "")
+        task.on_asked()
         self._settle(failed)
         kind = str(self._documents[-1]["response"].get("mimeType", "")).lower()
         if not kind or kind in _DOCUMENTS:

@@ -8,6 +8,7 @@ IgnoreRequest
 GivenUp          dead/reason: what came is not to be worked on
 └── Postponed    worth another attempt; dead/reason where it was the last
     ├── Banned       the page of a wall
+    ├── DomainShut   its domain is not to be asked again for a while
     ├── RobotsUnreachable   nobody can tell yet what robots.txt allows
     ├── ProxyFailed  the forward proxy did not let through; the site was not asked, as far as one can tell
     └── NoProxy      no forward proxy may be used now
@@ -55,6 +56,14 @@ class Banned(Postponed):
     def __init__(self, kind: str, message: str, response: Response):
         super().__init__(kind, message, response)
         self.kind = kind
+
+
+class DomainShut(Postponed):
+    """What was to be asked for once more is not, as its domain wants to be left alone, or its circuit is open."""
+
+    def __init__(self, wait: float):
+        super().__init__("domain shut", f"to be left alone for {wait:.1f} s")
+        self.wait = wait
 
 
 class RobotsUnreachable(Postponed):

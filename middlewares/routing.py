@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -14,6 +15,7 @@ from crawlers import metrics
 from crawlers.browser_rules import AGAIN, PATTERN, RENDERED, ROUTE
 from crawlers.budgets import site_of
 from crawlers.frontier.connection import Servers
+from crawlers.frontier.downloader import FleetDownloader
 from crawlers.frontier.keys import Keys
 from crawlers.reading import is_markup
 from crawlers.robots.fetching import ROBOTS_TXT
@@ -24,6 +26,7 @@ from crawlers.routing.sharing import LocalRoutes, SharedRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from contextlib import AbstractContextManager
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -122,8 +125,6 @@ class RoutingMiddleware:
         if route == BROWSER:
             self._routes.note(site.name, Op("pages", field_of(known.main_look(pattern), pattern), 1))
             return self._ended(request, response, route)
-        if response.status == 304 and any(known.of(pattern, look).more for look in ("full", "bare")):
-            return self._not_modified(request, response)
         if not (200 <= response.status < 300 and isinstance(response, TextResponse) and is_markup(response)):
             return self._ended(request, response, route)
         if not may_change(response.body):
@@ -163,8 +164,14 @@ class RoutingMiddleware:
                 self._routes.note(site.name, Op("pages", field, 1))
                 return self._ended(request, response, HTTP)
             if way is None:
-                await asyncio.sleep(_POLL)
+                with self._aside(request):
+                    await asyncio.sleep(_POLL)
         return await self._compare(request, response, site, plain, must_render=way != HTTP)
+
+    def _aside(self, request: Request) -> AbstractContextManager[None]:
+        assert self._crawler.engine is not None
+        downloader = self._crawler.engine.downloader
+        return downloader.aside(request) if isinstance(downloader, FleetDownloader) else nullcontext()
 
     async def _compare(
         self, request: Request, response: TextResponse, site: Site, plain: Findings, *, must_render: bool
@@ -193,14 +200,9 @@ class RoutingMiddleware:
             return self._instead(request, rendered, MORE)
         return self._ended(request, response, SAME)
 
-    async def _not_modified(self, request: Request, response: Response) -> Response:
-        """HTTP's page is as it was; what scripts fill it with may not be."""
-        rendered = await self._render(request)
-        return self._instead(request, rendered, BROWSER)
-
     async def _render(self, request: Request) -> Response:
         """What the browser has in the place of `request`."""
-        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: True}, dont_filter=True)
+        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: request}, dont_filter=True)
         assert self._crawler.engine is not None
         return await self._crawler.engine.download_async(again)
 

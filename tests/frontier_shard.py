@@ -301,6 +301,11 @@ class Worker:
     def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100, slots: str = "") -> list[Leased]:
         return self.ask(want, look, per_domain, slots=slots).leases
 
+    def again(self, lease: Leased, look: int = LOOK) -> tuple[str, int, int]:
+        """(what, moment, delay): whether and when a request that was sent may be sent once more."""
+        what, wait, delay = self._run("again", lease.id, lease.token, self.shard.limits.delay, look)
+        return what.decode(), self.shard.now + wait, delay
+
     def settle(self, *operations: tuple[Any, ...]) -> tuple[int, list[bytes]]:
         """(leases that were no longer its own, ids that ran out of attempts)"""
         self.settled += 1

@@ -36,8 +36,8 @@ class Shared:
         self._runner = runner
         self.pool = pool
 
-    def render(self, url: str, identity: Identity = BOT, **changes: Any) -> Rendered:
-        return self._runner.run(self.pool.render(task(url, **changes), identity))
+    def render(self, url: str, identity: Identity = BOT, depart: Any = None, **changes: Any) -> Rendered:
+        return self._runner.run(self.pool.render(task(url, **changes), identity, depart))
 
     def render_all(self, urls: list[str]) -> list[Rendered]:
         async def together() -> list[Rendered]:
@@ -65,6 +65,18 @@ def test_a_page_is_what_its_scripts_make_of_it(browsers: Shared, web: Web) -> No
     assert (rendered.url, rendered.status) == (site.url + "/", 200)
     assert ("content-type", "text/html") in [(name.lower(), value) for name, value in rendered.headers]
     assert rendered.timings["first_byte"] <= rendered.timings["total"]
+
+
+def test_a_page_departs_with_its_tab_and_tells_when_it_is_asked_for(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("x")})
+    steps = []
+
+    async def depart() -> None:
+        steps.append("departs")
+        assert not site.visits
+
+    browsers.render(site.url + "/", depart=depart, on_asked=lambda: steps.append("is asked for"))
+    assert steps == ["departs", "is asked for"]
 
 
 def test_the_last_of_all_redirects_counts(browsers: Shared, web: Web) -> None:

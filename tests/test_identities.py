@@ -17,7 +17,6 @@ from crawlers.identities.headers import OVERRIDABLE, dress, template_of, undress
 from crawlers.identities.languages import languages_of
 from crawlers.identities.profiles import BrowserProfile, engines_profile, profile_of
 from crawlers.site_config import load_site
-from tests.browsers import short_folder
 from tests.fleet import FrontierSeine, links
 from tests.servers.browser import RemoteBrowser
 from tests.servers.web import Page, Visit, WebServer
@@ -255,12 +254,6 @@ def test_a_session_has_its_identity_to_itself(offline: Seine, web: Web) -> None:
     agents = agents_of(server)
     assert agents[0] == agents[2] == agents[4]
     assert agents[1] == agents[3]
-
-
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
 
 
 @pytest.fixture(params=["installed", "remote chromium", "remote chromedriver"])

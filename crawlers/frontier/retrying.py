@@ -11,7 +11,7 @@ from scrapy.http import Request, Response
 from scrapy.utils.misc import load_object
 from twisted.python.failure import Failure
 
-from crawlers.refusals import Banned, GivenUp, Postponed, ProxyFailed, answer_of
+from crawlers.refusals import Banned, DomainShut, GivenUp, Postponed, ProxyFailed, answer_of
 
 GOOD, FAILED, THROTTLED = 0, 1, 2
 """Verdicts on a download, as lua/settle.lua takes them."""
@@ -47,7 +47,7 @@ def verdict_of(result: Response | Request | BaseException) -> int:
         if result.status == 429 or (result.status == 503 and "Retry-After" in result.headers):
             return THROTTLED
         return FAILED if result.status >= 500 else GOOD
-    was_answered = isinstance(result, (Request, IgnoreRequest, ProxyFailed)) or type(result) is GivenUp
+    was_answered = isinstance(result, (Request, IgnoreRequest, ProxyFailed, DomainShut)) or type(result) is GivenUp
     return GOOD if was_answered else FAILED
 
 

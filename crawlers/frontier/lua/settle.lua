@@ -50,11 +50,20 @@ end
 local unheld, dead_ids = {}, {}
 local stale, has_tries = 0, call('EXISTS', C .. ':tries') == 1
 
+-- What was planned for the lease has happened, or will not.
+local function start_is_over(id, row)
+  one_unstarted_fewer(worker, row, default_delay)
+  if row[AGAIN] then
+    row[AGAIN] = nil
+    call('HSET', C .. ':leases', id, cmsgpack.pack(row))
+  end
+end
+
 -- The lease ends: its row, its place in its domain.
 local function let_go(id, row, started)
   rows[id] = false
   unheld[#unheld + 1] = id
-  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
+  if started == 0 or row[AGAIN] then one_unstarted_fewer(worker, row, default_delay) end
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
 end
 
@@ -93,7 +102,7 @@ function act.began(id, row, since)
   fields.s = math.max(fields.s or 0, now - since)
   fields.t = math.max(fields.t or 0, fields.s)
   fields.changed = true
-  one_unstarted_fewer(worker, row, default_delay)
+  start_is_over(id, row)
 end
 
 function act.ended(id, row, latency, verdict, retry_after)
@@ -102,7 +111,7 @@ function act.ended(id, row, latency, verdict, retry_after)
 end
 
 function act.done(id, row, started)
-  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
+  if started == 0 or row[AGAIN] then start_is_over(id, row) end
 end
 
 function act.settle(id, row, started, outcome, reason, letters, notes)

@@ -16,6 +16,7 @@ from browser_pool.backend import Drawing
 from browser_pool.errors import BrowserError
 from browser_pool.shared import SharedPool
 from crawlers.browser_rules import RENDERED
+from crawlers.exceptions import SeineError
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -37,14 +38,14 @@ async def picture_of(crawler: Crawler, request: Request, response: Response) -> 
         return picture
     if not isinstance(response, TextResponse) or not response.body or not _uses_browser(crawler):
         return None
-    pool = SharedPool.of(crawler)
-    if not pool.backend.shares_process:  # it would take a browser of its own, and end another one for that
-        return None
     kind = (response.headers.get("Content-Type") or _PAGE).decode("latin-1")
     try:
+        pool = SharedPool.of(crawler)
+        if not pool.backend.shares_process:  # it would take a browser of its own, and end another one for that
+            return None
         async with asyncio.timeout(_PATIENCE):
             return await pool.draw(Drawing(response.url, kind, response.body, _DRAWING))
-    except (BrowserError, TimeoutError) as error:
+    except (BrowserError, SeineError, OSError) as error:  # a timeout is one of the last
         log.warning("wall not drawn", url=response.url, error=str(error) or "timed out")
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,13 +10,9 @@ from typing import Any
 
 import pytest
 
-from browser_pool.backend import Backend, Drawing
-from browser_pool.errors import BrowserTimeout
-from browser_pool.playwright import PlaywrightBackend
-from browser_pool.pool import BrowserPool
 from crawlers.frontier.request_json import from_json
 from pipelines.claims.resolver import Resolver
-from tests.browsers import BACKENDS, BOT, pool_of, run, short_folder, task
+from tests.browsers import short_folder
 from tests.letters import Letters
 from tests.servers.web import Page, WebServer
 from tests.support import Consumed, Finished
@@ -26,83 +21,6 @@ Web = Callable[..., WebServer]
 PNG = b"\x89PNG\r\n"
 PARTS = '<link rel=stylesheet href="/a.css"><script src="/a.js"></script><img src="/a.png"><iframe src="/a"></iframe>'
 CAPTCHA = Page(f"<title>Are you a robot?</title>{PARTS}<div class=g-recaptcha>Prove it</div>", 403)
-ORDINARY = Page("<title>Tent</title><h1>Tent</h1>")
-
-
-# --- The pool
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_only_a_page_that_is_evidence_is_photographed(backend: Callable[[], Backend], web: Web) -> None:
-    site = web({"/wall": CAPTCHA, "/": ORDINARY})
-
-    async def rendered() -> list[bytes | None]:
-        with short_folder() as folder:
-            async with pool_of(backend(), folder) as pool:
-                tasks = [task(f"{site.url}{path}", is_evidence=_is_wall) for path in ("/wall", "/")]
-                return [(await pool.render(one, BOT)).evidence for one in tasks]
-
-    wall, page = run(rendered(), 120)
-    assert wall is not None
-    assert wall.startswith(PNG)
-    assert page is None
-
-
-def _is_wall(rendered: Any) -> bool:
-    return b"robot" in rendered.body
-
-
-class Drawings:
-    """A pool that draws, on an event loop of its own."""
-
-    def __init__(self, runner: asyncio.Runner, pool: BrowserPool):
-        self._runner = runner
-        self._pool = pool
-
-    def draw(self, url: str, html: str, kind: str = "text/html; charset=utf-8", seconds: float = 20) -> bytes:
-        return self._runner.run(self._pool.draw(Drawing(url, kind, html.encode(), seconds)))
-
-
-@pytest.fixture(scope="module")
-def drawings() -> Iterator[Drawings]:
-    with short_folder() as folder, asyncio.Runner() as runner:
-        opened = pool_of(PlaywrightBackend(), folder)
-        yield Drawings(runner, runner.run(opened.__aenter__()))
-        runner.run(opened.__aexit__(None, None, None))
-
-
-def test_a_document_is_drawn_and_nobody_is_asked_for_anything(drawings: Drawings, web: Web) -> None:
-    site = web({})
-    away = f"<meta http-equiv=refresh content='0;url={site.url}/away'><link rel=preconnect href='{site.url}'>"
-    live = f"<script>new WebSocket('{site.url.replace('http', 'ws')}/live'); fetch('/data')</script>"
-    picture = drawings.draw(f"{site.url}/wall", f"{away}{live}{CAPTCHA.body}<form action=/go><input autofocus></form>")
-    assert picture.startswith(PNG)
-    assert site.visits == []
-
-
-def test_its_scripts_do_not_run(drawings: Drawings) -> None:
-    page = "<h1>Prove it</h1>"
-    script = "<script>document.body.style.background = 'red'</script>"
-    url = "http://shop.example/wall"
-    assert drawings.draw(url, page + script) == drawings.draw(url, page)
-    assert drawings.draw(url, page + "<style>body{background:red}</style>") != drawings.draw(url, page)
-    assert drawings.draw(url, page + "<script>for(;;);</script>") == drawings.draw(url, page)
-
-
-def test_it_is_drawn_as_of_its_address_and_type(drawings: Drawings) -> None:
-    plain = drawings.draw("https://shop.example/wall", "<h1>Prüfung</h1>", "text/plain; charset=utf-8")
-    assert plain != drawings.draw("https://shop.example/wall", "<h1>Prüfung</h1>")
-    latin = drawings.draw("https://shop.example/wall", "<h1>Prüfung</h1>", "text/html; charset=latin-1")
-    assert latin != drawings.draw("https://shop.example/wall", "<h1>Prüfung</h1>"), "its bytes are UTF-8"
-
-
-def test_what_cannot_be_drawn_in_time_is_given_up(drawings: Drawings) -> None:
-    with pytest.raises(BrowserTimeout):
-        drawings.draw("http://shop.example/", "<h1>x</h1>", seconds=0.001)
-    assert drawings.draw("http://shop.example/", "<h1>x</h1>").startswith(PNG)
-
-
-# --- Crawls
 
 
 class Walled:
@@ -202,7 +120,7 @@ def test_a_forgotten_products_letter_takes_its_picture_along(walled: Walled) -> 
     assert not blob.exists()
 
 
-def test_what_a_letter_shows_is_no_part_of_its_request() -> None:
+def test_a_letters_picture_is_no_part_of_its_request() -> None:
     request = {"url": "http://a.test/", "meta": {"depth": 1}}
     letter = {**request, "screenshot": {"uri": "file:///claims/x", "sha256": "x", "size": 1}}
     assert from_json(json.dumps(letter).encode()) == from_json(json.dumps(request).encode())

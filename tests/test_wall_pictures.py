@@ -91,6 +91,14 @@ def test_a_captcha_by_plain_http_is_drawn_without_another_request(walled: Walled
     assert walled.picture(walled.letter()).startswith(PNG)
 
 
+def test_it_is_committed_with_its_request_where_delivery_is_exactly_once(walled: Walled) -> None:
+    ledger = f"{walled.letters.topic}.ledger"
+    ended = walled.crawl("always", KAFKA_DELIVERY="exactly_once", KAFKA_TOPIC_LEDGER=ledger, KAFKA_SLOTS=2)
+    assert ended.code == 1, ended.err[-3000:]
+    [letter] = walled.letters.read(committed=True)
+    assert walled.picture(letter).startswith(PNG)
+
+
 def test_where_no_site_uses_the_browser_the_letter_has_no_picture(walled: Walled) -> None:
     walled.crawl("never", BROWSER_EXECUTABLE="/bin/false")
     letter = walled.letter()

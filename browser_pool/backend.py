@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from browser_pool.errors import PageFailed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -56,6 +58,8 @@ class PageTask:
     """Further arguments of Playwright's `goto`, in the same convention."""
     on_asked: Callable[[], object] = lambda: None
     """Called when the browser sends the request for the page, or has sent it: no earlier. From whatever thread."""
+    is_evidence: Callable[[Rendered], bool] = lambda rendered: False
+    """Whether a page is photographed whatever its rules say: as a visitor sees it, without scrolling."""
 
 
 @dataclass(slots=True)
@@ -75,7 +79,20 @@ class Rendered:
     """Those that the final address would be sent."""
     captured: list[Captured] = field(default_factory=list)
     screenshot: bytes | None = None
-    """PNG."""
+    """PNG of the whole page, where its rules ask for it."""
+    evidence: bytes | None = None
+    """PNG of what its window showed, where the task calls it evidence."""
+
+
+class Drawing(NamedTuple):
+    """A document that is here already, and its picture to be had."""
+
+    url: str
+    """Where it came from; nobody is asked there."""
+    content_type: str
+    body: bytes
+    timeout: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,10 @@ class Launch:
     """Where a browser runs already, or is to be had; '' is this machine."""
 
 
+PICTURE = 5.0
+"""Seconds for the picture of a page that is evidence; it is left out where that takes longer."""
+
+
 def without_remote(message: str, launch: Launch) -> str:
     """`message` without the remote browser's address, which may have credentials."""
     return message.replace(launch.remote, "BROWSER_REMOTE_URL") if launch.remote else message
@@ -108,6 +129,13 @@ class Page(ABC):
     @abstractmethod
     async def render(self, task: PageTask) -> Rendered:
         """Load the task's page and do what its rules say. Raises BrowserError."""
+
+    async def draw(self, drawing: Drawing) -> bytes:
+        """PNG of a document, of which no script runs and nothing else is loaded. Raises BrowserError.
+
+        Only where the backend's browsers hold several contexts; the page is good for nothing else afterwards.
+        """
+        raise PageFailed("this backend draws nothing")
 
     @abstractmethod
     async def is_well(self) -> bool:

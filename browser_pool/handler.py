@@ -28,6 +28,8 @@ from browser_pool.cookies import cookies_of
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
+from crawlers.bans.finding import WallFinder
+from crawlers.bans.signatures import CAPTCHA
 from crawlers.browser_rules import asked_of, rules_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
@@ -71,6 +73,7 @@ class BrowserHandler:
         settings: Any = crawler.settings
         self._user_agent = settings["USER_AGENT"]
         self._max_size = settings.getint("DOWNLOAD_MAXSIZE")
+        self._walls = WallFinder(crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -159,7 +162,13 @@ class BrowserHandler:
             cookies=cookies_of(request),
             methods=_methods(meta.get("playwright_page_methods")),
             goto=dict(meta.get("playwright_page_goto_kwargs") or {}),
+            is_evidence=lambda rendered: self._is_captcha(request, rendered),
         )
+
+    def _is_captcha(self, request: Request, rendered: Rendered) -> bool:
+        """Whether the middleware will find one, when its page is no longer there to be photographed."""
+        wall = self._walls.find(request, response_of(request, rendered, ()))
+        return wall is not None and wall.kind == CAPTCHA
 
     def _identity(self, request: Request) -> Identity:
         identity = identity_of(request, self._user_agent)

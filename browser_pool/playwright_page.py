@@ -7,21 +7,22 @@ import json
 import re
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browser_pool.actions import perform
-from browser_pool.backend import Captured, Cookie, Page, PageTask, Rendered
+from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
 from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+T = TypeVar("T")
 _CALL = 10.0
 _PING = 2.0
 """Seconds for a page's script engine to answer."""
@@ -79,8 +80,15 @@ class PlaywrightPage(Page):
             raise BrowserGone(_line(error)) from None
 
     async def render(self, task: PageTask) -> Rendered:
+        return await self._told(within(task.timeout, self._render(task), "page"))
+
+    async def draw(self, drawing: Drawing) -> bytes:
+        return await self._told(within(drawing.timeout, self._draw(drawing), "drawing"))
+
+    async def _told(self, call: Awaitable[T]) -> T:
+        """What `call` returns, its errors as the pool knows them."""
         try:
-            return await within(task.timeout, self._render(task), "page")
+            return await call
         except PlaywrightTimeout as error:
             raise BrowserTimeout(_line(error)) from None
         except PlaywrightError as error:
@@ -122,7 +130,32 @@ class PlaywrightPage(Page):
             rendered.screenshot = await self._page.screenshot(full_page=True)
         rendered.cookies = [_cookie(raw) for raw in await self._context.cookies(rendered.url)]
         rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
+        if not visit.is_bodiless and task.is_evidence(rendered):
+            rendered.evidence = await self._picture(task.timeout - (monotonic() - began_at))
         return rendered
+
+    async def _picture(self, left: float) -> bytes | None:
+        """What the window shows; None where that cannot be had soon, as the page counts without it."""
+        with suppress(PlaywrightError):
+            picture: bytes = await self._page.screenshot(timeout=1000 * min(PICTURE, max(left, 0) / 2 + 0.001))
+            return picture
+        return None
+
+    async def _draw(self, drawing: Drawing) -> bytes:
+        unanswered = [drawing.body]
+
+        async def answer(route: Any) -> None:
+            with suppress(PlaywrightError):  # the page has ended
+                if unanswered:
+                    await route.fulfill(body=unanswered.pop(), content_type=drawing.content_type)
+                else:
+                    await route.abort()
+
+        await self._session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+        await self._page.route("**/*", answer)
+        await self._page.goto(drawing.url)
+        picture: bytes = await self._page.screenshot()
+        return picture
 
     async def _block(self, urls: list[str]) -> None:
         if urls != self._blocked:

@@ -75,6 +75,9 @@ class SeleniumVisit:
             raise PageTooLarge(len(body))
         rendered = self._rendered(body, is_document=not kind or kind in _DOCUMENTS)
         rendered.timings["total"] = round(1000 * (monotonic() - began_at), 1)
+        if not self._failure and task.is_evidence(rendered):
+            with suppress(WebDriverException):  # the page counts without it
+                rendered.evidence = self._picture()
         return rendered
 
     def _rendered(self, body: bytes, *, is_document: bool) -> Rendered:
@@ -90,9 +93,11 @@ class SeleniumVisit:
         rendered.cookies = [_cookie(raw) for raw in self._cdp("Network.getCookies", urls=[url])["cookies"]]
         rendered.captured = list(self._captured())
         if self._task.rules.screenshot:
-            shot = self._cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-            rendered.screenshot = base64.b64decode(shot["data"])
+            rendered.screenshot = self._picture(captureBeyondViewport=True)
         return rendered
+
+    def _picture(self, **how: Any) -> bytes:
+        return base64.b64decode(self._cdp("Page.captureScreenshot", format="png", **how)["data"])
 
     def _settle(self, failed: str) -> None:
         """Wait until the last document is loaded, and no script has started another navigation."""

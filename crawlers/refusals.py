@@ -16,11 +16,14 @@ GivenUp          dead/reason: what came is not to be worked on
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 class Refused(IgnoreRequest):
@@ -51,11 +54,17 @@ class Postponed(GivenUp):
 
 
 class Banned(Postponed):
-    """The site shows a wall instead of the page; `kind` is one of crawlers.bans.signatures.KINDS."""
+    """The site shows a wall instead of the page; `kind` is one of crawlers.bans.signatures.KINDS.
 
-    def __init__(self, kind: str, message: str, response: Response):
+    `picture` gives the wall's screenshot as PNG, or None; for the letter of a request whose last attempt this was.
+    """
+
+    def __init__(
+        self, kind: str, message: str, response: Response, picture: Callable[[], Awaitable[bytes | None]] | None = None
+    ):
         super().__init__(kind, message, response)
         self.kind = kind
+        self.picture = picture
 
 
 class DomainShut(Postponed):

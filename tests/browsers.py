@@ -52,7 +52,7 @@ async def pool_of(
         await pool.close()
     assert not os.listdir(folder)
     left = [process for process in children() if process not in before]
-    assert not left
+    assert not left, left
 
 
 @contextmanager

@@ -58,7 +58,9 @@ class Standing:
     """End of its cool-down, on the monotonic clock."""
     ok: float = 0.0
     failed: float = 0.0
+    """Bans among them."""
     latency: float = 0.0
+    banned: float = 0.0
 
     @property
     def quality(self) -> float:
@@ -73,8 +75,9 @@ class Standing:
             self.latency += (mean - self.latency) * (results.ok / (results.ok + 10) if self.ok else 1)
         self.ok += results.ok
         self.failed += results.failed + results.banned
+        self.banned += results.banned
         if self.ok + self.failed > _LATELY:
-            self.ok, self.failed = self.ok / 2, self.failed / 2
+            self.ok, self.failed, self.banned = self.ok / 2, self.failed / 2, self.banned / 2
         if self.until > now:  # what comes in while it cools down belongs to what cooled it down
             return False
         if results.ok:

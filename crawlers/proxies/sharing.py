@@ -114,7 +114,7 @@ class Sharing:
         root = self._keys.shard(shard)
         commands = [self._of_domain(root, domain, labels) for domain, labels in sent.items()]
         if shard == 0:
-            commands += self._of_budgets(f"{root}:spent:{today()}", spent)
+            commands += self._of_budgets(budget_key(root, today()), spent)
         try:
             replies = await self._call(shard, commands)
         except AWAY:
@@ -124,7 +124,7 @@ class Sharing:
             self._unspent.update(spent)
             raise
         for domain, (now, flat) in zip(sent, replies, strict=False):
-            self._health.replace(domain, _standings(now, flat))
+            self._health.replace(domain, standings_of(now, flat))
             for label, results in self._untold.get(domain, {}).items():  # seen while Redis was asked
                 self._health.note(domain, label, results)
             self._tell_of(domain)
@@ -163,12 +163,23 @@ def today() -> int:
     return int(time.time()) // _DAY
 
 
-def _standings(now: int, flat: list[bytes]) -> dict[str, Standing]:
+def health_key(root: str, domain: str) -> str:
+    """Of the hash that lua/proxies.lua describes."""
+    return f"{root}:proxies:{domain}"
+
+
+def budget_key(root: str, day: int) -> str:
+    """Of the bytes by tier, in shard 0."""
+    return f"{root}:spent:{day}"
+
+
+def standings_of(now: int, flat: list[bytes]) -> dict[str, Standing]:
+    """By label, of a domain's hash as Redis has it; `now` is Redis's clock in milliseconds."""
     here, found = monotonic(), {}
     for label, text in _pairs(flat):
-        row, level, until, ok, failures, latency = map(float, text.split())
+        row, level, until, ok, failures, latency, bans = map(float, text.split())
         ends = here + max(0.0, until - now) / 1000
-        found[label.decode()] = Standing(int(row), int(level), ends, ok, failures, latency / 1000)
+        found[label.decode()] = Standing(int(row), int(level), ends, ok, failures, latency / 1000, bans)
     return found
 
 

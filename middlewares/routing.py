@@ -152,7 +152,7 @@ class RoutingMiddleware:
         return self._routes.known(site.name).of(pattern, look).is_due(self._slips)
 
     async def _look_closer(self, request: Request, response: TextResponse, site: Site, plain: Findings) -> Response:
-        """Compare, or wait for the comparison of another page that tells; for one of this worker's without asking Redis."""
+        """Compare, or wait for the comparison of another page that tells: of this worker without asking Redis."""
         pattern = request.meta[PATTERN]
         field = field_of(plain.look, pattern)
         way, turn = self._way(site, pattern, plain), self._turns[site.name, field]

@@ -58,6 +58,7 @@ class PlaywrightPage(Page):
         self._blocked: list[str] | None = None
         self._visit = _Visit(())
         self._is_crashed = False
+        self._rendering: asyncio.Future[Rendered] | None = None
 
     async def prepare(self) -> None:
         """Say who we are, and watch the network."""
@@ -79,7 +80,10 @@ class PlaywrightPage(Page):
             self._visit.navigated()
 
     def _crash(self, _: Any = None) -> None:
+        """What a CDP session has asked a crashed page is never answered."""
         self._is_crashed = True
+        if self._rendering is not None:
+            self._rendering.cancel()
 
     async def is_well(self) -> bool:
         if self._is_crashed or self._page.is_closed():
@@ -98,13 +102,24 @@ class PlaywrightPage(Page):
 
     async def render(self, task: PageTask) -> Rendered:
         try:
-            return await within(task.timeout, self._render(task), "page")
+            return await within(task.timeout, self._unless_it_crashes(task), "page")
         except PlaywrightTimeout as error:
             raise BrowserTimeout(_line(error)) from None
         except PlaywrightError as error:
             if self._is_crashed or any(sign in str(error) for sign in _GONE):
                 raise BrowserGone(_line(error)) from None
             raise PageFailed(_line(error), self._visit.asked) from None
+
+    async def _unless_it_crashes(self, task: PageTask) -> Rendered:
+        self._rendering = asyncio.ensure_future(self._render(task))
+        try:
+            return await self._rendering
+        except asyncio.CancelledError:
+            if self._is_crashed:
+                raise BrowserGone("the page crashed") from None
+            raise
+        finally:
+            self._rendering = None
 
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()

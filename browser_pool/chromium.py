@@ -47,7 +47,8 @@ _SWITCHES = (
     "--disable-sync",
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,AcceptCHFrame,"
     "InterestFeedContentSuggestions,AutofillServerCommunication,DestroyProfileOnBrowserClose,PaintHolding,"
-    "LensOverlay,HttpsUpgrades",
+    "LensOverlay,HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
+    "--disable-back-forward-cache",
     "--disable-blink-features=AutomationControlled",
     "--block-new-web-contents",
     "--hide-scrollbars",

@@ -15,6 +15,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_pool.actions import perform
 from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
+from browser_pool.document import Document
 from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+
 _CALL = 10.0
 _PING = 2.0
 """Seconds for a page's script engine to answer."""
@@ -31,7 +33,13 @@ _HOPS = 20
 _ANSWER_WITHOUT_BODY = "ERR_HTTP_RESPONSE_CODE_FAILURE"
 _DOWNLOADS = "Download is starting"
 _ABORTED = ("ERR_ABORTED", "interrupted by another navigation", "frame was detached")
-_NAVIGATING = ("Execution context was destroyed", "is navigating", "Cannot find context")
+_NAVIGATING = (
+    "Execution context was destroyed",
+    "is navigating",
+    "Cannot find context",
+    "Inspected target navigated or closed",
+    "Promise was collected",
+)
 _GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
 _NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
 _LARGEST_CAPTURE = 4 * 1024 * 1024
@@ -46,32 +54,45 @@ class PlaywrightPage(Page):
         self._context = context
         self._emulation = emulation
         self._session: Any = None
+        self._document: Document
         self._blocked: list[str] | None = None
         self._visit = _Visit()
         self._is_crashed = False
+        self._rendering: asyncio.Future[Any] | None = None
 
     async def prepare(self) -> None:
         """Say who we are, and watch the network."""
         self._page.on("request", lambda request: self._visit.requested(request, self._page.main_frame))
         self._page.on("response", lambda response: self._visit.answered(response, self._page.main_frame))
         self._page.on("requestfailed", lambda request: self._visit.failed(request))
-        self._page.on("framenavigated", lambda frame: self._visit.navigated(frame, self._page.main_frame))
+        self._page.on("framenavigated", self._navigated)
         self._page.on("download", lambda _: self._visit.downloads())
         self._page.on("crash", self._crash)
         self._session = await self._context.new_cdp_session(self._page)
+        target = await self._session.send("Target.getTargetInfo")
+        self._document = Document(self._session, target["targetInfo"]["targetId"])
         await self._session.send("Emulation.setUserAgentOverride", self._emulation)
         await self._session.send("Network.enable", _NO_BUFFERS)  # else it blocks nothing
 
+    def _navigated(self, frame: Any) -> None:
+        if frame is self._page.main_frame:
+            self._document.renew()
+            self._visit.navigated()
+
     def _crash(self, _: Any = None) -> None:
+        """What a CDP session has asked a crashed page is never answered."""
         self._is_crashed = True
+        if self._rendering is not None:
+            self._rendering.cancel()
 
     async def is_well(self) -> bool:
         if self._is_crashed or self._page.is_closed():
             return False
         try:
-            return bool(await within(_PING, self._page.evaluate("1"), "ping"))
+            await within(_PING, self._session.send("Runtime.evaluate", {"expression": "1"}), "ping")
         except (PlaywrightError, BrowserTimeout):
             return False
+        return True
 
     async def close(self) -> None:
         try:
@@ -88,13 +109,24 @@ class PlaywrightPage(Page):
     async def _told(self, call: Awaitable[T]) -> T:
         """What `call` returns, its errors as the pool knows them."""
         try:
-            return await call
+            return await self._unless_it_crashes(call)
         except PlaywrightTimeout as error:
             raise BrowserTimeout(_line(error)) from None
         except PlaywrightError as error:
             if self._is_crashed or any(sign in str(error) for sign in _GONE):
                 raise BrowserGone(_line(error)) from None
             raise PageFailed(_line(error), self._visit.asked) from None
+
+    async def _unless_it_crashes(self, call: Awaitable[T]) -> T:
+        self._rendering = rendering = asyncio.ensure_future(call)
+        try:
+            return await rendering
+        except asyncio.CancelledError:
+            if self._is_crashed:
+                raise BrowserGone("the page crashed") from None
+            raise
+        finally:
+            self._rendering = None
 
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()
@@ -198,7 +230,7 @@ class PlaywrightPage(Page):
             if visit.is_bodiless:
                 return
             try:
-                await self._page.evaluate("1")
+                await self._document.answer()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
@@ -214,21 +246,33 @@ class PlaywrightPage(Page):
 
     async def _work(self, task: PageTask) -> None:
         if task.rules.wait_for:
-            await self._page.wait_for_selector(task.rules.wait_for, timeout=1000 * task.timeout)
+            await self._wait_for(task.rules.wait_for, task)
         for action in task.rules.actions:
-            await perform(self._page, action, task.timeout)
+            if action.wait_for:
+                await self._wait_for(action.wait_for, task)
+            else:
+                await perform(self._page, action, task.timeout)
         for method in task.methods:
             await call_page_method(self._page, method)
+
+    async def _wait_for(self, selector: str, task: PageTask) -> None:
+        if not await self._across_documents(task, lambda: self._document.wait_for(selector)):
+            await self._page.wait_for_selector(selector, timeout=1000 * task.timeout)
 
     async def _content(self, task: PageTask) -> bytes:
         if self._visit.is_bodiless:
             return b""
+        return (await self._across_documents(task, self._document.content)).encode("utf-8", "replace")
+
+    async def _across_documents(self, task: PageTask, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the document answers; where it is replaced meanwhile, what the next one does."""
         for _ in range(_HOPS):
             try:
-                return str(await self._page.content()).encode("utf-8", "replace")
+                return await ask()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
+                self._document.renew()
                 await self._settle(task)
         raise PageFailed("the page does not stop navigating")
 
@@ -269,9 +313,8 @@ class _Visit:
         if request is self.navigating:
             self._end()
 
-    def navigated(self, frame: Any, main_frame: Any) -> None:
-        if frame is main_frame:
-            self._end()
+    def navigated(self) -> None:
+        self._end()
 
     def downloads(self) -> None:
         self.is_download = True

@@ -28,7 +28,8 @@ _QUIET = 0.1
 """Seconds without a navigation until a document counts as the last: scripts may be about to start another."""
 _HOPS = 20
 _CONSENT = 2.0
-_GROWTH = 1.0
+_LOOKS = 40
+"""At a page's height, until what was scrolled counts as all."""
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
 
@@ -195,11 +196,13 @@ class SeleniumVisit:
         height = "return document.documentElement.scrollHeight"
         for _ in range(times):
             before = self._driver.execute_script(f"scrollTo(0, document.documentElement.scrollHeight); {height}")
-            deadline = monotonic() + _GROWTH
-            while self._driver.execute_script(height) <= before:
-                if monotonic() > deadline:
-                    return
-                sleep(_INTERVAL)
+            if not any(self._has_grown(before) for _ in range(_LOOKS)):
+                return
+
+    def _has_grown(self, height: int) -> bool:
+        """Whether the page is higher, after a while."""
+        self._pause("the page's end")
+        return int(self._driver.execute_script("return document.documentElement.scrollHeight")) > height
 
     def _captured(self) -> Any:
         self._read_log()

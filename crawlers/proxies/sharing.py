@@ -155,7 +155,7 @@ class Sharing:
         root, day = self._keys.shard(shard), today()
         commands = [self._of_domain(root, domain, labels) for domain, labels in sent.items()]
         if shard == 0:
-            commands += self._of_budgets(f"{root}:spent:{day}", spent)
+            commands += self._of_budgets(budget_key(root, day), spent)
         try:
             replies = await self._call(shard, commands)
         except AWAY:
@@ -166,9 +166,9 @@ class Sharing:
             raise
         strangers: list[scripts.Command] = []
         for domain, (now, flat) in zip(sent, replies, strict=False):
-            found = _standings(now, flat)
+            found = standings_of(now, flat)
             if labels_to_drop := self._strangers(found):
-                strangers.append(("HDEL", f"{root}:proxies:{domain}", *labels_to_drop))
+                strangers.append(("HDEL", health_key(root, domain), *labels_to_drop))
             self._health.replace(domain, found)
             for label, results in self._untold.get(domain, {}).items():  # seen while Redis was asked
                 self._health.note(domain, label, results)
@@ -221,7 +221,18 @@ def until_tomorrow() -> float:
     return _DAY - time.time() % _DAY
 
 
-def _standings(now: int, flat: list[bytes]) -> dict[str, Standing]:
+def health_key(root: str, domain: str) -> str:
+    """Of the hash that lua/proxies.lua describes."""
+    return f"{root}:proxies:{domain}"
+
+
+def budget_key(root: str, day: int) -> str:
+    """Of the bytes by tier, in shard 0."""
+    return f"{root}:spent:{day}"
+
+
+def standings_of(now: int, flat: list[bytes]) -> dict[str, Standing]:
+    """By label, of a domain's hash as Redis has it; `now` is Redis's clock in milliseconds."""
     here, found = monotonic(), {}
     for label, text in _pairs(flat):
         row, level, until, ok, failures, latency = map(float, text.split())

@@ -51,6 +51,8 @@ class Postponed(GivenUp):
     """Another attempt may come to something else, `wait` seconds from now at the earliest."""
 
     wait = 0.0
+    is_counted = True
+    """Whether it is one of the request's attempts; not where nothing was sent and `wait` is sure to be enough."""
 
 
 class Banned(Postponed):
@@ -91,11 +93,12 @@ class ProxyFailed(Postponed):
 
 
 class NoProxy(Postponed):
-    """All cool down, or what they may transfer is spent."""
+    """None may be used now: all cool down, or what they may transfer is spent, or the list has lost them."""
 
-    def __init__(self, message: str, wait: float):
+    def __init__(self, message: str, wait: float, *, is_counted: bool = False):
         super().__init__("no proxy", message)
         self.wait = wait
+        self.is_counted = is_counted
 
 
 def answer_of(result: Any) -> Response | None:

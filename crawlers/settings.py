@@ -94,6 +94,7 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated: URL [label= tier= region= weight=], or direct")

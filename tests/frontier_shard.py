@@ -36,7 +36,7 @@ LIVES = 30_000
 MOST_LOSSES = 3
 MOST_ATTEMPTS = 3
 LOOK = 500
-GOOD, FAILED, THROTTLED = 0, 1, 2
+GOOD, FAILED, THROTTLED, UNASKED = 0, 1, 2, 3
 
 
 @dataclass
@@ -343,7 +343,7 @@ def began(lease: Leased, since: int = 0) -> tuple[Any, ...]:
 
 
 def ended(lease: Leased, latency: int = 100, verdict: int = 0, retry_after: int = 0) -> tuple[Any, ...]:
-    """Verdict 0: good, 1: failed, 2: throttled."""
+    """Verdict 0: good, 1: failed, 2: throttled, 3: not asked."""
     return ("ended", lease.id, lease.token, latency, verdict, retry_after)
 
 
@@ -357,6 +357,10 @@ def retry(
     lease: Leased, after: int = 0, reason: str = "timeout", data: bytes = b"", *, started: bool = True
 ) -> tuple[Any, ...]:
     return ("retry", lease.id, lease.token, int(started), after, reason, MOST_ATTEMPTS, data)
+
+
+def postpone(lease: Leased, after: int = 0, *, started: bool = True) -> tuple[Any, ...]:
+    return ("postpone", lease.id, lease.token, int(started), after)
 
 
 def release(lease: Leased, *, started: bool = False) -> tuple[Any, ...]:

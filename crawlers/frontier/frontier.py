@@ -235,7 +235,7 @@ class Frontier:
             self._say(lease, ("began", lease, monotonic()))
 
     def ended(self, lease: Lease, latency: float, verdict: int = 0, retry_after: float = 0.0) -> None:
-        """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
+        """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled, 3: not asked."""
         if not lease.ended:
             lease.ended = True
             wait = round(retry_after * 1000)
@@ -302,6 +302,10 @@ class Frontier:
         options = (round(seconds * 1000), reason, self.options.most_attempts, data)
         self._end(lease, ("retry", lease, int(lease.started), *options))
         return "dead" if lease.attempts + 1 >= self.options.most_attempts else "retried"
+
+    def postpone(self, lease: Lease, seconds: float) -> None:
+        """Fetch it again after so long. Nothing was sent, and no attempt is counted."""
+        self._end(lease, ("postpone", lease, int(lease.started), round(seconds * 1000)))
 
     def release(self, lease: Lease) -> None:
         """Back to its place, as if it had not been leased."""

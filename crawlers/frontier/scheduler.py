@@ -38,7 +38,7 @@ from crawlers.frontier.leases import Lease
 from crawlers.frontier.letters import LetterWriter
 from crawlers.frontier.options import FrontierOptions
 from crawlers.frontier.pushes import PushedUrls
-from crawlers.frontier.retrying import RetryPolicy, retry_after
+from crawlers.frontier.retrying import RetryPolicy, is_counted, retry_after
 from crawlers.frontier.seeding import Seeding
 from crawlers.frontier.sending import NotLeased
 from crawlers.frontier.site_limits import tell_limits
@@ -521,6 +521,8 @@ class FrontierScheduler(BaseScheduler):
         if isinstance(result, Failure) and result.check(NotLeased):
             return "not leased"
         reason = self._policy.reason(result, request)
+        if not is_counted(result):
+            return reason
         most = request.meta.get("max_retry_times")
         allowed = self._options.most_attempts if most is None else int(most) + 1
         return reason if reason and lease.attempts + 1 < min(allowed, self._options.most_attempts) else None
@@ -537,7 +539,10 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.release(lease)
         elif outcome == "retried":
             wait = retry_after(result, self._longest_wait)
-            self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+            if is_counted(result):
+                self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+            else:
+                self.frontier.postpone(lease, wait)
         elif record.records:
             self._exactly_once.deliver(lease, outcome, reason, record.records, notes)
         else:

@@ -529,7 +529,7 @@ class Session:
         return run(name, self._shard, self._crawl, *arguments)
 
 
-_ENDINGS = ("settle", "retry", "release", "done")
+_ENDINGS = ("settle", "retry", "postpone", "release", "done")
 """What waits for its lease's children."""
 _REFUSED = ("dead", "refused by Redis")
 

@@ -14,6 +14,7 @@ from crawlers.domains import domain_of
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
 from crawlers.refusals import Refused
+from crawlers.robots.directives import our_token
 from crawlers.robots.robots import Robots
 from crawlers.robots.store import LocalStore, RedisStore
 
@@ -42,14 +43,14 @@ class RobotsMiddleware:
         keep = settings.getfloat("ROBOTSTXT_STALE")
         turn = _TIMES * settings.getfloat("DOWNLOAD_TIMEOUT")
         self._crawler = crawler
-        self._agent: str = settings["ROBOTSTXT_USER_AGENT"] or settings["USER_AGENT"]
+        token = our_token(settings)
         self._shared: RedisStore | None = None
         if settings.getbool("FRONTIER_ENABLED"):
             name = crawler.spider.name if crawler.spider is not None else ""
             keys = Keys(settings["FRONTIER_NAMESPACE"], name, settings.getint("FRONTIER_SHARDS"))
-            self._shared = RedisStore(Servers.from_settings(settings), keys, keep, turn)
+            self._shared = RedisStore(Servers.from_settings(settings), keys, token, keep, turn)
         store = self._shared or LocalStore(keep, turn)
-        self._robots = Robots(crawler, store, settings.getfloat("ROBOTSTXT_TTL"), keep, turn)
+        self._robots = Robots(crawler, store, token, settings.getfloat("ROBOTSTXT_TTL"), keep, turn)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -97,5 +98,5 @@ class RobotsMiddleware:
         if not known.is_told:
             known.is_told = True
             self._crawler.signals.send_catch_log(signals.robots_parsed, robotparser=known.rules, request=request)
-        if not known.rules.allowed(request.url, self._agent):
+        if not known.allow(request.url):
             raise Refused("robots", f"robots.txt of {domain_of(request.url)} forbids it")

@@ -45,6 +45,7 @@ from crawlers.frontier.site_limits import tell_limits
 from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.robots.reducing import EVERYBODY
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
 from pipelines.topics import products_topic
@@ -502,8 +503,7 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.ended(lease, latency, verdict, wait)
 
     def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        agent = self._crawler.settings["ROBOTSTXT_USER_AGENT"] or self._crawler.settings["USER_AGENT"]
-        seconds = min(robotparser.crawl_delay(agent) or 0.0, self._longest_crawl_delay)
+        seconds = min(robotparser.crawl_delay(EVERYBODY) or 0.0, self._longest_crawl_delay)
         budget = budget_of(request, self._spider)
         self.frontier.crawl_delay(budget, seconds)
         lease = self._leases.get(request)

@@ -55,4 +55,4 @@ def _read(response: Response) -> bytes:
     if not 200 <= response.status < 300:
         return b""
     body = response.body
-    return body if len(body) <= MOST_BYTES else body[: body.rfind(b"\n", 0, MOST_BYTES) + 1]
+    return body if len(body) <= MOST_BYTES else body[: body.rfind(b"\n", 0, MOST_BYTES) + 1 or MOST_BYTES]

@@ -13,7 +13,9 @@ from scrapy.robotstxt import ProtegoRobotParser
 from crawlers import metrics
 from crawlers.frontier.connection import AWAY
 from crawlers.refusals import Refused, RobotsUnreachable
+from crawlers.robots.bounded import Bounded
 from crawlers.robots.fetching import Unreachable, fetch_robots
+from crawlers.robots.reducing import EVERYBODY, reduce_robots
 from crawlers.robots.store import LocalStore, RobotsStore
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.robots")
 
-_REMEMBERED = 4096
-"""Origins whose rules are parsed in a worker."""
+_REMEMBERED = 64 * 1024 * 1024
+"""Bytes of parsed rules in a worker, about."""
+_PARSED = 1000
+"""Bytes of a parsed rule, about."""
 _LOOK = 0.1
 """Seconds between two looks at what another worker is fetching."""
 _LONGEST_STALE = 60.0
@@ -31,7 +35,7 @@ _LONGEST_STALE = 60.0
 
 @dataclass(slots=True)
 class Known:
-    """An origin's rules, as far as this worker knows."""
+    """An origin's rules for us, as far as this worker knows."""
 
     rules: ProtegoRobotParser
     until: float
@@ -39,18 +43,24 @@ class Known:
     is_told: bool = False
     """Whether others have heard of them."""
 
+    def allow(self, url: str) -> bool:
+        return self.rules.allowed(url, EVERYBODY)
+
 
 class Robots:
-    """`ttl`: seconds that a copy is fresh; `keep`: seconds that one is better than none."""
+    """`token`: of the agent whose rules these are; `ttl`: seconds that a copy is fresh; `keep`: seconds that one is
+    better than none.
+    """
 
-    def __init__(self, crawler: Crawler, store: RobotsStore, ttl: float, keep: float, turn: float):
+    def __init__(self, crawler: Crawler, store: RobotsStore, token: str, ttl: float, keep: float, turn: float):
         self._crawler = crawler
+        self._token = token
         self._store = store
         self._local = LocalStore(keep, turn)
         """Used while Redis is away."""
         self._ttl = ttl
         self._keep = keep
-        self._known: dict[str, Known] = {}
+        self._known: Bounded[Known] = Bounded(_REMEMBERED)
         self._asking: dict[str, asyncio.Task[Known]] = {}
 
     def known(self, origin: str) -> Known | None:
@@ -89,7 +99,7 @@ class Robots:
     async def _fetch(self, origin: str, store: RobotsStore, stale: bytes | None) -> Known:
         assert self._crawler.engine is not None
         try:
-            body = await fetch_robots(self._crawler.engine, origin)
+            body = reduce_robots(await fetch_robots(self._crawler.engine, origin), self._token)
         except Refused:
             await store.give_turn_back(origin)
             raise
@@ -111,8 +121,6 @@ class Robots:
         return self._remember(origin, b"", self._ttl)
 
     def _remember(self, origin: str, body: bytes, seconds: float) -> Known:
-        self._known.pop(origin, None)
-        if len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        known = self._known[origin] = Known(ProtegoRobotParser(body, self._crawler.spider), monotonic() + seconds)
+        known = Known(ProtegoRobotParser(body, self._crawler.spider), monotonic() + seconds)
+        self._known.put(origin, known, _PARSED * (1 + body.count(b"\n")) + len(body))
         return known

@@ -14,6 +14,7 @@ from crawlers.domains import domain_of
 from crawlers.proxies.health import Results
 from crawlers.proxies.listing import DIRECT, DIRECTLY, is_configured
 from crawlers.proxies.pool import WAY, ProxyPool, Wanted, label_of
+from crawlers.robots.fetching import ROBOTS_TXT
 from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ProxyMiddleware:
 
     def _choose(self, request: Request, domain: str) -> None:
         meta = request.meta
-        site = site_of(request, self._crawler.spider)
+        site = site_of(meta.get(ROBOTS_TXT, request), self._crawler.spider)
         wanted = self._by_site.get(site.name, self._everything) if site is not None else self._everything
         name = meta.get("use_proxy")
         if name and name != DIRECT:
@@ -103,6 +104,8 @@ class ProxyMiddleware:
     def _session(self, request: Request, site: Site | None, domain: str) -> str:
         """Who keeps a proxy: an identity, a session; a bot in the browser, whose contexts are costly."""
         meta = request.meta
+        if ROBOTS_TXT in meta:
+            return ""
         if label := meta.get("identity_label"):
             return str(label)
         group = site.name if site is not None else domain

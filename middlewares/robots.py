@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Self
 
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
-from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.browser_rules import RENDERED
 from crawlers.budgets import site_of
@@ -15,6 +14,7 @@ from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
 from crawlers.refusals import Refused
 from crawlers.robots.directives import our_token
+from crawlers.robots.fetching import origin_of
 from crawlers.robots.robots import Robots
 from crawlers.robots.store import LocalStore, RedisStore
 
@@ -65,19 +65,21 @@ class RobotsMiddleware:
             await self._shared.close()
 
     def process_request(self, request: Request) -> Awaitable[None] | None:
-        """Raise Refused where the rules forbid it, RobotsUnreachable where nobody knows them."""
+        """Raise Refused where the rules forbid it, RobotsUnreachable where nobody knows them, and what kept them from
+        being asked for.
+        """
         if not self._is_asked_about(request):
             return None
-        origin = f"{urlparse_cached(request).scheme}://{domain_of(request.url)}"
+        origin = origin_of(request.url)
         if (known := self._robots.known(origin)) is None:
-            return self._ask(request, origin)
+            return self._ask(request, origin, request)
         self._check(request, known)
         return None
 
     def process_response(self, request: Request, response: Response) -> Response | Awaitable[Response]:
         """A browser follows redirects by itself: a page that it was led to, and may not have, is not used."""
         if RENDERED in response.flags and response.url != request.url and self._is_asked_about(request):
-            return self._look_back(request.replace(url=response.url), response)
+            return self._look_back(request, response)
         return response
 
     def _is_asked_about(self, request: Request) -> bool:
@@ -87,12 +89,11 @@ class RobotsMiddleware:
         return site is None or site.robots.obey
 
     async def _look_back(self, request: Request, response: Response) -> Response:
-        if (asked := self.process_request(request)) is not None:
-            await asked
+        await self._ask(request.replace(url=response.url), origin_of(response.url), request)
         return response
 
-    async def _ask(self, request: Request, origin: str) -> None:
-        self._check(request, await self._robots.find(origin))
+    async def _ask(self, request: Request, origin: str, asking: Request) -> None:
+        self._check(request, self._robots.known(origin) or await self._robots.find(origin, asking))
 
     def _check(self, request: Request, known: Known) -> None:
         if not known.is_told:

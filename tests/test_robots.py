@@ -77,6 +77,16 @@ def test_while_it_is_unreachable_nothing_is_fetched_and_nothing_is_lost(fleet: F
     assert ended.of("filtered:robots", "empty") == {"filtered:robots": 1, "empty": 1}
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_unreachable_one_is_left_alone_as_long_as_it_asks_for(fleet: FrontierSeine, web: Web, status: int) -> None:
+    busy = Page("", status, {"Retry-After": "2"})
+    server = web({**SITE, "/robots.txt": lambda earlier: PRIVATE if earlier else busy})
+    ended = crawl(fleet, server)
+    first, second = server.visits_of("/robots.txt")
+    assert second - first > 1.9
+    assert ended.of("filtered:robots", "empty") == {"filtered:robots": 1, "empty": 1}
+
+
 @pytest.mark.parametrize("status", [500, 429])
 def test_what_stays_unreachable_ends_as_that(fleet: FrontierSeine, web: Web, status: int) -> None:
     server = web({**SITE, "/robots.txt": Page("", status)})
@@ -133,6 +143,27 @@ def test_every_origin_has_its_own_and_each_answer_its_meaning(fleet: FrontierSei
     for name, server in servers.items():
         assert len(server.visits_of("/open")) == 1, name
         assert bool(server.visits_of("/private")) == robots[name][1], name
+
+
+def test_one_that_is_another_domains_is_fetched_there_once(fleet: FrontierSeine, web: Web) -> None:
+    """By whichever of them is asked first, and the same rules hold for both."""
+    there = web({**SITE, "/robots.txt": PRIVATE})
+    here = web({**SITE, "/robots.txt": Page("", 301, {"Location": f"{there.url}/robots.txt"})})
+    third = web({**SITE, "/robots.txt": Page("", 302, {"Location": f"{there.url}/robots.txt"})})
+    for number, server in enumerate((here, there, third)):
+        crawl(fleet, server, FRONTIER_CRAWL_ID=f"crawl-{number}")
+        assert paths(server)[:2] == ["/", "/open"]
+        assert server.visits_of("/private") == []
+    assert len(there.visits_of("/robots.txt")) == 1
+
+
+def test_two_that_lead_to_each_other_are_as_good_as_none(fleet: FrontierSeine, web: Web) -> None:
+    pair = web(dict(SITE)), web(dict(SITE))
+    for one, other in (pair, pair[::-1]):
+        one.pages["/robots.txt"] = Page("", 302, {"Location": f"{other.url}/robots.txt"})
+    crawl(fleet, pair[0])
+    assert len(pair[0].visits_of("/private")) == 1
+    assert sum(len(one.visits_of("/robots.txt")) for one in pair) <= 7
 
 
 def test_without_redis_a_worker_has_its_own_copy(offline: Seine, web: Web) -> None:
@@ -267,6 +298,7 @@ def test_pauses_grow_until_there_is_a_copy_again(store: Callable[..., Any]) -> N
         assert 7 < turn.wait <= 8
         await shared.put(ORIGIN, b"")
         assert (await shared.miss(ORIGIN)).pause == 1
+        assert (await shared.miss(ORIGIN, 30.0)).pause == 30
 
     asyncio.run(scene())
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("seine.robots")
 
 LONGEST_PAUSE = 300.0
-"""Seconds until an unreachable robots.txt is tried again, at most; 1 at first, doubled each time."""
+"""Seconds until an unreachable robots.txt is tried again, at most; 1 at first, doubled each time. A Retry-After may be
+longer."""
 _MOST = 32 * 1024 * 1024
 """Bytes that a LocalStore keeps."""
 _ENTRY = 500
@@ -62,13 +63,15 @@ class Absence(NamedTuple):
 
 
 class RobotsStore(Protocol):
-    """Copies live for `keep` seconds, a turn for `turn` seconds. Only RedisStore's raise, one of AWAY."""
+    """Copies live for `keep` seconds, a turn for `turn` seconds; after a miss nobody asks again for `wait` seconds at
+    least. Only RedisStore's raise, one of AWAY.
+    """
 
     async def look(self, origin: str) -> Copy | None: ...
     async def take_turn(self, origin: str) -> Turn: ...
     async def give_turn_back(self, origin: str) -> None: ...
     async def put(self, origin: str, body: bytes) -> None: ...
-    async def miss(self, origin: str) -> Absence: ...
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence: ...
 
 
 def pause_after(failures: int) -> float:
@@ -118,11 +121,11 @@ class LocalStore:
     async def put(self, origin: str, body: bytes) -> None:
         self._entries.put(origin, _Entry(body, monotonic()), _ENTRY + len(body))
 
-    async def miss(self, origin: str) -> Absence:
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence:
         entry, now = self._entry(origin), monotonic()
         entry.away_since = entry.away_since or now
         entry.failures += 1
-        pause = pause_after(entry.failures)
+        pause = max(pause_after(entry.failures), wait)
         entry.turn, entry.turn_until = WAITING, now + pause
         return Absence(now - entry.away_since, pause)
 
@@ -163,12 +166,12 @@ class RedisStore:
         copy = zlib.compress(body)
         await self._ask(origin, ("SET", "", copy, "PX", self._keep), ("DEL", ":away"), ("DEL", ":turn"))
 
-    async def miss(self, origin: str) -> Absence:
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence:
         longest = 2 * self._keep
         _, failures, left = await self._ask(
             origin, ("SET", ":away", 0, "NX", "PX", longest), ("INCR", ":away"), ("PTTL", ":away")
         )
-        pause = pause_after(failures)
+        pause = max(pause_after(failures), wait)
         await self._ask(origin, ("SET", ":turn", WAITING, "PX", round(1000 * pause)))
         return Absence(max(0, longest - left) / 1000, pause)
 

@@ -34,6 +34,10 @@ _TRANSIENT = frozenset(
 
 
 _CREDENTIALS = 'meta["proxy"] has credentials: expected the proxy in PROXIES, and its label in meta["use_proxy"]'
+_IDENTITY = (
+    'meta["identity"] lives in one worker and is not stored: expected meta["session"] and the site\'s [identities], '
+    "or a crawl without a frontier"
+)
 
 
 class Unstorable(SeineError):
@@ -60,6 +64,8 @@ class RequestCodec:
             meta = request._meta
             if "@" in str(meta.get("proxy") or ""):
                 raise Unstorable(_CREDENTIALS)
+            if "identity" in meta and "identity_label" not in meta:
+                raise Unstorable(_IDENTITY)
             fields["meta"] = meta if _TRANSIENT.isdisjoint(meta) else _lasting(meta)
         if request.priority:
             fields["priority"] = request.priority

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+from dataclasses import replace
 from typing import Any
 
 from browser_pool.chromium import find_executable
 from crawlers.exceptions import UserError
-from crawlers.identities.profiles import CHROME, CHROMIUM, BrowserProfile
+from crawlers.identities.profiles import CHROME, CHROMIUM, BrowserProfile, profile_of
 
 _PATIENCE = 20.0
 """Seconds for Chromium to tell its version."""
-_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+_AGENT = "Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+_SYSTEMS = {
+    "linux": "X11; Linux x86_64",
+    "darwin": "Macintosh; Intel Mac OS X 10_15_7",
+    "win32": "Windows NT 10.0; Win64; x64",
+}
+"""As Chromium names them, whatever the processor, by sys.platform."""
 
 
 def engine_profile(settings: Any) -> BrowserProfile | None:
@@ -26,4 +34,6 @@ def engine_profile(settings: Any) -> BrowserProfile | None:
     if version is None:
         return None
     family = CHROME if "Google Chrome" in told else CHROMIUM
-    return BrowserProfile(family, int(version[1]), "Linux", _AGENT.format(major=version[1]))
+    system = _SYSTEMS.get(sys.platform)
+    found = profile_of(_AGENT.format(system=system, major=version[1])) if system is not None else None
+    return replace(found, family=family) if found is not None else None

@@ -514,7 +514,7 @@ class FrontierScheduler(BaseScheduler):
     def _robots_parsed(self, robotparser: Any, request: Request) -> None:
         seconds = min(robotparser.crawl_delay(EVERYBODY) or 0.0, self._longest_crawl_delay)
         budget = budget_of(request, self._spider)
-        self.frontier.crawl_delay(budget, seconds)
+        self.frontier.crawl_delay(budget, domain_of(request.url), seconds)
         lease = self._leases.get(request)
         if seconds and lease is not None and lease.delay < seconds:
             assert self._crawler.engine is not None

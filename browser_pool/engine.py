@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from browser_pool.backend import Launch
@@ -15,7 +17,7 @@ from browser_pool.errors import BrowserError
 from browser_pool.folder import PrivateFolder
 from browser_pool.options import PoolOptions
 from crawlers.exceptions import StartupError, UserError
-from crawlers.identities.profiles import CHROME, CHROMIUM, BrowserProfile, engines_profile
+from crawlers.identities.profiles import CHROME, CHROMIUM, BrowserProfile, engines_profile, profile_of
 
 if TYPE_CHECKING:
     from browser_pool.backend import Backend
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
 
 _PATIENCE = 20.0
 """Seconds for Chromium to tell its version."""
-_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+_AGENT = "Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+_SYSTEMS = {
+    "linux": "X11; Linux x86_64",
+    "darwin": "Macintosh; Intel Mac OS X 10_15_7",
+    "win32": "Windows NT 10.0; Win64; x64",
+}
+"""As Chromium names them, whatever the processor, by sys.platform."""
 
 
 def engine_profile(settings: Any) -> BrowserProfile | None:
@@ -45,7 +53,9 @@ def _installed_profile(settings: Any) -> BrowserProfile | None:
     if version is None:
         return None
     family = CHROME if "Google Chrome" in told else CHROMIUM
-    return BrowserProfile(family, int(version[1]), "Linux", _AGENT.format(major=version[1]))
+    system = _SYSTEMS.get(sys.platform)
+    found = profile_of(_AGENT.format(system=system, major=version[1])) if system is not None else None
+    return replace(found, family=family) if found is not None else None
 
 
 def _remote_profile(settings: Any) -> BrowserProfile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What belongs together for as long as a session lasts. `meta["identity"]` has it; a frontier does not store it."""
+    """What belongs together for as long as a session lasts. `meta["identity"]` has it; a frontier does not store it: it
+    refuses a request that brings its own.
+    """
 
     label: str
     """What records and logs show; the key of its cookie jar and of its browser context."""
@@ -20,7 +22,9 @@ class Identity:
     user_agent: str = ""
     """'' is the engine's own."""
     accept_language: str = ""
-    proxy: str = ""
+    header_order: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of names: plain HTTP sends its headers in this order, and others after them."""
+    proxy: str = field(default="", repr=False)
     """URL with credentials, never logged; '' is none."""
     proxy_label: str = ""
 

@@ -96,6 +96,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
     "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
+    "middlewares.header_order.HeaderOrderMiddleware": 720,  # behind cookies: all headers are there
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated: URL [label= tier= region= weight=], or direct")
 PROXIES_FILE = env("PROXIES_FILE", str, None, "file, or http URL, of further ones, one a line")

@@ -13,9 +13,10 @@ from crawlers.bans.hooks import ban_detected
 from crawlers.browser_rules import asked_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
+from crawlers.exceptions import UserError
 from crawlers.identities.headers import OVERRIDABLE, dress, is_safe, undress
 from crawlers.identities.languages import languages_of
-from crawlers.identities.sessions import Sessions, Wanted
+from crawlers.identities.sessions import NO_ENGINE, Sessions, Wanted
 from crawlers.identity import Identity
 from crawlers.robots.fetching import ROBOTS_TXT
 
@@ -30,14 +31,16 @@ _REMEMBERED = 16_384
 """Domains whose wishes are looked up once."""
 _OWN = "own_headers"
 """The meta key of the names of headers that the request has brought itself."""
+_JAR = "own_cookiejar"
+"""The meta key of what the request itself called its cookie jar."""
 
 
 class IdentityMiddleware:
     """Sets `meta["identity"]`, `meta["identity_label"]`, `meta["cookiejar"]` and the headers that belong together.
 
-    Requests with the same `meta["session"]`, or a cookie jar of their own, share an identity. One that has met a wall,
-    or is too old, is replaced. An honest bot has no identity but USER_AGENT: its requests pass unchanged, and so do
-    those that bring an Identity.
+    Requests with the same `meta["session"]` share an identity, and so do those with the same name of a cookie jar: the
+    jar is the identity's. One that has met a wall, or is too old, is replaced. An honest bot has no identity but
+    USER_AGENT: its requests pass unchanged, and so do those that bring an Identity.
     """
 
     def __init__(self, crawler: Crawler):
@@ -47,7 +50,12 @@ class IdentityMiddleware:
         self._seconds = settings.getfloat("IDENTITY_SECONDS")
         self._count = settings.getint("IDENTITY_COUNT")
         self._wanted: dict[str, Wanted | None] = {}
-        self._sessions = Sessions(engine_profile(settings), self._forget_cookies)
+        engine = engine_profile(settings)
+        if engine is None:
+            for site in getattr(crawler.spider, "sites", {}).values():
+                if site.browser.when != "never" and self._rules(site) is not None:
+                    raise UserError(f"{site.name}: {NO_ENGINE}: install it, or set BROWSER_EXECUTABLE")
+        self._sessions = Sessions(engine, self._forget_cookies)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -60,7 +68,7 @@ class IdentityMiddleware:
         return middleware
 
     def process_request(self, request: Request) -> None:
-        """Make it its identity's."""
+        """Make it its identity's. Raises GivenUp where it is to be rendered and nobody knows as whom."""
         meta = request.meta
         site = site_of(request, self._crawler.spider)
         group = site.name if site is not None else domain_of(request.url)
@@ -108,10 +116,15 @@ class IdentityMiddleware:
             found = self._sessions.labelled(known, group) if isinstance(known, str) else None
             if found is not None and found.key.is_engines == is_engines:
                 return found
-        name = meta.get("session")
-        if name is None and jar is not None and not self._sessions.was_ours(jar):
-            name = f"jar {jar}"
-        return self._sessions.of(group, None if name is None else str(name), wanted, is_engines=is_engines)
+        return self._sessions.of(group, self._name(meta), wanted, is_engines=is_engines)
+
+    def _name(self, meta: dict[str, Any]) -> str | None:
+        """What the request calls its session."""
+        if (name := meta.get("session")) is not None:
+            return f"session {name}"
+        if (jar := meta.get("cookiejar")) is None:
+            return None
+        return self._sessions.name_of(jar) if self._sessions.was_ours(jar) else f"jar {jar}"
 
     def _give(self, request: Request, session: Session) -> None:
         meta, label = request.meta, session.identity.label
@@ -119,8 +132,9 @@ class IdentityMiddleware:
         if own:
             meta[_OWN] = [name.decode() for name in own]
         jar = meta.get("cookiejar")
-        if jar is None or self._sessions.was_ours(jar):
-            meta["cookiejar"] = label
+        if jar is not None and not self._sessions.was_ours(jar):
+            meta[_JAR] = jar
+        meta["cookiejar"] = label
         meta["identity"], meta["identity_label"] = session.identity, label
         parts = urlparse_cached(request)
         template = session.safe if is_safe(f"{parts.scheme}://{parts.netloc}") else session.plain
@@ -132,8 +146,11 @@ class IdentityMiddleware:
         undress(request.headers, [name.encode() for name in meta.pop(_OWN, ())])
         meta.pop("identity", None)
         del meta["identity_label"]
+        jar = meta.pop(_JAR, None)
         if meta.get("cookiejar") == label:
             del meta["cookiejar"]
+            if jar is not None:
+                meta["cookiejar"] = jar
 
     def _forget_cookies(self, label: str) -> None:
         cookies: Any = self._crawler.get_downloader_middleware(CookiesMiddleware)

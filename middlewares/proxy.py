@@ -13,6 +13,7 @@ from crawlers.budgets import site_of
 from crawlers.domains import domain_of
 from crawlers.proxies.listing import DIRECT, DIRECTLY, is_configured
 from crawlers.proxies.pool import JAR, WAY, ProxyPool, Wanted, label_of
+from crawlers.robots.fetching import ROBOTS_TXT
 from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ProxyMiddleware:
     def _choose(self, request: Request, domain: str) -> None:
         meta = request.meta
         meta.pop(JAR, None)
-        site = site_of(request, self._crawler.spider)
+        site = site_of(meta.get(ROBOTS_TXT, request), self._crawler.spider)
         wanted = self._by_site.get(site.name, self._everything) if site is not None else self._everything
         name = meta.get("use_proxy")
         if name and name != DIRECT:
@@ -115,6 +116,8 @@ class ProxyMiddleware:
     def _session(self, request: Request, site: Site | None, domain: str) -> str:
         """Who keeps a proxy: an identity, a session; a bot in the browser, whose contexts are costly."""
         meta = request.meta
+        if ROBOTS_TXT in meta:
+            return ""
         if label := meta.get("identity_label"):
             return str(label)
         group = site.name if site is not None else domain

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Self
 
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
-from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.browser_rules import RENDERED
 from crawlers.budgets import site_of
@@ -14,6 +13,8 @@ from crawlers.domains import domain_of
 from crawlers.frontier.connection import Servers
 from crawlers.frontier.keys import Keys
 from crawlers.refusals import Refused
+from crawlers.robots.directives import our_token
+from crawlers.robots.fetching import origin_of
 from crawlers.robots.robots import Robots
 from crawlers.robots.store import LocalStore, RedisStore
 
@@ -42,14 +43,14 @@ class RobotsMiddleware:
         keep = settings.getfloat("ROBOTSTXT_STALE")
         turn = _TIMES * settings.getfloat("DOWNLOAD_TIMEOUT")
         self._crawler = crawler
-        self._agent: str = settings["ROBOTSTXT_USER_AGENT"] or settings["USER_AGENT"]
+        token = our_token(settings)
         self._shared: RedisStore | None = None
         if settings.getbool("FRONTIER_ENABLED"):
             name = crawler.spider.name if crawler.spider is not None else ""
             keys = Keys(settings["FRONTIER_NAMESPACE"], name, settings.getint("FRONTIER_SHARDS"))
-            self._shared = RedisStore(Servers.from_settings(settings), keys, keep, turn)
+            self._shared = RedisStore(Servers.from_settings(settings), keys, token, keep, turn)
         store = self._shared or LocalStore(keep, turn)
-        self._robots = Robots(crawler, store, settings.getfloat("ROBOTSTXT_TTL"), keep, turn)
+        self._robots = Robots(crawler, store, token, settings.getfloat("ROBOTSTXT_TTL"), keep, turn)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -64,19 +65,21 @@ class RobotsMiddleware:
             await self._shared.close()
 
     def process_request(self, request: Request) -> Awaitable[None] | None:
-        """Raise Refused where the rules forbid it, RobotsUnreachable where nobody knows them."""
+        """Raise Refused where the rules forbid it, RobotsUnreachable where nobody knows them, and what kept them from
+        being asked for.
+        """
         if not self._is_asked_about(request):
             return None
-        origin = f"{urlparse_cached(request).scheme}://{domain_of(request.url)}"
+        origin = origin_of(request.url)
         if (known := self._robots.known(origin)) is None:
-            return self._ask(request, origin)
+            return self._ask(request, origin, request)
         self._check(request, known)
         return None
 
     def process_response(self, request: Request, response: Response) -> Response | Awaitable[Response]:
         """A browser follows redirects by itself: a page that it was led to, and may not have, is not used."""
         if RENDERED in response.flags and response.url != request.url and self._is_asked_about(request):
-            return self._look_back(request.replace(url=response.url), response)
+            return self._look_back(request, response)
         return response
 
     def _is_asked_about(self, request: Request) -> bool:
@@ -86,16 +89,15 @@ class RobotsMiddleware:
         return site is None or site.robots.obey
 
     async def _look_back(self, request: Request, response: Response) -> Response:
-        if (asked := self.process_request(request)) is not None:
-            await asked
+        await self._ask(request.replace(url=response.url), origin_of(response.url), request)
         return response
 
-    async def _ask(self, request: Request, origin: str) -> None:
-        self._check(request, await self._robots.find(origin))
+    async def _ask(self, request: Request, origin: str, asking: Request) -> None:
+        self._check(request, self._robots.known(origin) or await self._robots.find(origin, asking))
 
     def _check(self, request: Request, known: Known) -> None:
         if not known.is_told:
             known.is_told = True
             self._crawler.signals.send_catch_log(signals.robots_parsed, robotparser=known.rules, request=request)
-        if not known.rules.allowed(request.url, self._agent):
+        if not known.allow(request.url):
             raise Refused("robots", f"robots.txt of {domain_of(request.url)} forbids it")

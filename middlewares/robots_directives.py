@@ -10,7 +10,7 @@ from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 
 from crawlers.budgets import site_of
 from crawlers.outcomes import note_withheld_item, note_withheld_link
-from crawlers.robots.directives import NOFOLLOW, NOINDEX, directives_of, token_of
+from crawlers.robots.directives import NOFOLLOW, NOINDEX, directives_of, our_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -30,7 +30,7 @@ class RobotsDirectivesMiddleware(BaseSpiderMiddleware):
         if not settings.getbool("ROBOTSTXT_OBEY"):
             raise NotConfigured
         self._honoured = frozenset(settings.getlist("ROBOTS_DIRECTIVES"))
-        self._token = token_of(settings["ROBOTSTXT_USER_AGENT"] or settings["USER_AGENT"])
+        self._token = our_token(settings)
 
     def process_spider_output(self, response: Response | None, result: Iterable[Any]) -> Iterable[Any]:  # type: ignore[override]
         directives = self._directives(response)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from itertools import cycle
 from typing import Any
 
 from scrapy import Request, Spider
 from scrapy.http import Response
 
+from crawlers.identities import sessions
+from crawlers.identities.agents import desktop_browsers
 from crawlers.identity import Identity
+
+
+class EveryFamily:
+    """An extension: identities are, one after another, of each family of browsers, and no longer at random."""
+
+    def __init__(self) -> None:
+        families = cycle({profile.family: profile for profile in desktop_browsers()}.values())
+        sessions.any_browser = lambda _: next(families)
 
 
 class PagesSpider(Spider):

@@ -367,8 +367,8 @@ def release(lease: Leased, *, started: bool = False) -> tuple[Any, ...]:
     return ("release", lease.id, lease.token, int(started))
 
 
-def crawl_delay(domain: str, milliseconds: int) -> tuple[Any, ...]:
-    return ("delay", domain, milliseconds)
+def crawl_delay(budget: str, milliseconds: int, domain: str = "") -> tuple[Any, ...]:
+    return ("delay", budget, milliseconds, domain or budget)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from crawlers.changes.topic import Topic
 from crawlers.changes.visits import Visits
 from crawlers.frontier.keys import Keys
 from crawlers.frontier.leases import Lease
+from crawlers.identity import Identity
 from crawlers.outcomes import RequestRecord
 from crawlers.site_config import Changes, Site
 from tests.frontier_crawl import servers
@@ -106,6 +107,14 @@ def test_a_page_is_due_before_its_record_must_be_repeated(redis_server: RedisSer
     scene.remember(remembered(WEEK))
     _, [_, told] = scene.visit("delivered", answer(), scene.seen())
     assert Page.read(told[4]).due <= time.time() + HOUR  # type: ignore[arg-type]
+
+
+def test_a_browser_like_identity_does_not_know_what_another_visitor_was_told(redis_server: RedisServer) -> None:
+    scene = Scene(redis_server)
+    scene.remember(remembered(etag=b'"a"', modified=1_700_000_000))
+    scene.request.meta["identity"] = Identity("chrome-1", is_browser_like=True)
+    headers, [_, told] = scene.visit("delivered", answer(), scene.seen())
+    assert (headers, told[0]) == ({}, "page")
 
 
 def test_leaves_are_skipped_without_limit(redis_server: RedisServer) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from time import sleep
 
 from tests.fleet import FrontierSeine, links
+from tests.polling import until
 from tests.servers.certificates import Authority
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
@@ -89,6 +91,40 @@ def test_robots_txt_and_its_crawl_delay_are_part_of_the_distance(
     assert ended.counts["filtered:robots"] == 1
     [start] = ended.finished.events("request", url=f"{server.url}/")
     assert start["seconds"] < 0.5 * DELAY, "its wait for its turn is no latency of the server"
+
+
+def test_robots_txt_keeps_the_fleets_distance_whichever_worker_asks_for_it(
+    fleet: FrontierSeine, web: Callable[..., WebServer]
+) -> None:
+    """Its copy is old at once, so that each page has a robots.txt before it. It is slow, so that a worker takes its
+    requests as early as it may.
+    """
+
+    def slow(_: int) -> Page:
+        sleep(0.3)
+        return Page("", headers={"Content-Type": "text/plain"})
+
+    server = web({**numbered(*(f"n{i}" for i in range(6))), "/robots.txt": slow})
+    options = fleet.options(DOWNLOAD_DELAY=DELAY, ROBOTSTXT_OBEY=1, ROBOTSTXT_TTL=0.001, CONCURRENT_REQUESTS=2)
+    workers = [fleet.start("crawl", "path_spider", "-a", f"url={server.url}/", *options) for _ in range(2)]
+    outputs = [worker.communicate(timeout=120) for worker in workers]
+    assert min(gaps(server)) >= CLOSEST
+    assert len(server.visits_of("/robots.txt")) > 1
+    assert fleet.ended(Finished(0, *outputs[0]), server).of("expanded", "empty") == {"expanded": 1, "empty": 6}
+
+
+def test_the_fleet_is_told_when_a_robots_txt_was_sent(fleet: FrontierSeine, web: Callable[..., WebServer]) -> None:
+    """Before it is answered, and before its page is sent."""
+
+    def robots(_: int) -> Page:
+        key = f"{fleet.keys.shard(0)}:domain:{server.domain}"
+        until(lambda: fleet.redis.hget(key, "s"), "Redis has not heard of it", 15)
+        return Page("User-agent: *\nDisallow: /a")
+
+    server = web({**numbered("a", "b"), "/robots.txt": robots})
+    ended = fleet.crawl_from(server, "/", DOWNLOAD_DELAY=DELAY, ROBOTSTXT_OBEY=1)
+    assert ended.of("empty", "filtered:robots") == {"empty": 1, "filtered:robots": 1}
+    assert min(gaps(server)) >= CLOSEST
 
 
 def test_a_domain_without_delay_is_fetched_by_as_many_as_its_concurrency_allows(

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scrapy import Request, Spider
 from scrapy.http import Headers
 
+from browser_pool.engine import engine_profile
 from crawlers.exceptions import SiteError
+from crawlers.frontier.codec import RequestCodec, Unstorable
+from crawlers.identities import sessions
 from crawlers.identities.agents import desktop_browsers
 from crawlers.identities.headers import OVERRIDABLE, dress, template_of, undress
 from crawlers.identities.languages import languages_of
 from crawlers.identities.profiles import BrowserProfile, engines_profile, profile_of
+from crawlers.identities.sessions import Sessions, Wanted
+from crawlers.identity import Identity
+from crawlers.refusals import GivenUp
 from crawlers.site_config import load_site
 from tests.fleet import FrontierSeine, links
 from tests.servers.browser import RemoteBrowser
@@ -186,7 +194,6 @@ def test_one_identity_asks_for_all_pages_of_a_site(fleet: FrontierSeine, sites: 
     assert first["Accept-Language"].startswith("fr-FR,fr;q=0.")
     order = [name for name, _ in pages_of(server)[1].headers]
     assert order.index("Host") == 0
-    assert order[-1] == "Cookie"
     [robots] = [dict(visit.headers) for visit in server.visits if visit.path == "/robots.txt"]
     assert robots["User-Agent"].startswith("Seine ")
 
@@ -231,29 +238,133 @@ def test_who_has_met_a_wall_is_not_seen_again(fleet: FrontierSeine, sites: Path,
 def test_an_identity_ages(fleet: FrontierSeine, sites: Path, web: Web) -> None:
     cookie = {"Set-Cookie": "who=1; Path=/"}
     server = web({f"/{n}": links(f"/{n + 1}")._replace(headers=cookie) for n in range(4)})
-    server.latency = 0.2
-    write_site(sites, server, "/0", rules=f"{BROWSER}seconds = 0.1\n")
+    write_site(sites, server, "/0", rules=f"{BROWSER}seconds = 0.000001\n")
     ended = fleet.crawl("-a", "sites=mine")
     assert len(ended.events("identity retired", reason="aged")) == 4
     assert not any("Cookie" in dict(visit.headers) for visit in pages_of(server))
 
 
-def test_a_session_has_its_identity_to_itself(offline: Seine, web: Web) -> None:
-    def page(earlier: int) -> Page:
-        return Page("x", headers={"Set-Cookie": f"visit={earlier}; Path=/"})
-
-    server = web({"/": page})
-    requests = [[f"{server.url}/", {"session": name}] for name in ("one", "two", "one", "two", "one")]
-    options = {"SPIDER_MODULES": "tests.browser_spider", "IDENTITY": "browser", "ITEM_PIPELINES": "{}"}
+def visits_by(offline: Seine, server: WebServer, *metas: dict[str, str], **settings: object) -> list[dict[str, str]]:
+    """The headers of requests for /, one after another, with these metas."""
+    requests = [[f"{server.url}/", meta] for meta in metas]
+    options = {"SPIDER_MODULES": "tests.browser_spider", "IDENTITY": "browser", "ITEM_PIPELINES": "{}", **settings}
     offline.run(
         "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}",
         *(part for name, value in options.items() for part in ("-s", f"{name}={value}")),
     )  # fmt: skip
-    sent = [dict(visit.headers).get("Cookie") for visit in pages_of(server)]
-    assert sent == [None, None, "visit=0", "visit=1", "visit=2"]
-    agents = agents_of(server)
+    return [dict(visit.headers) for visit in pages_of(server)]
+
+
+def counting(earlier: int) -> Page:
+    return Page("x", headers={"Set-Cookie": f"visit={earlier}; Path=/"})
+
+
+def test_a_session_has_its_identity_to_itself(offline: Seine, web: Web) -> None:
+    names = ("one", "two", "one", "two", "one")
+    sent = visits_by(offline, web({"/": counting}), *({"session": name} for name in names))
+    assert [headers.get("Cookie") for headers in sent] == [None, None, "visit=0", "visit=1", "visit=2"]
+    agents = [headers["User-Agent"] for headers in sent]
     assert agents[0] == agents[2] == agents[4]
     assert agents[1] == agents[3]
+
+
+@pytest.mark.parametrize(("seconds", "cookies"), [(3600, [None, "visit=0", None, "visit=1"]), (1e-6, [None] * 4)])
+def test_a_jar_of_its_own_is_a_session_and_ends_with_its_identity(
+    offline: Seine, web: Web, seconds: float, cookies: list[str | None]
+) -> None:
+    metas = [{"cookiejar": name} for name in ("mine", "mine", "other", "mine")]
+    sent = visits_by(offline, web({"/": counting}), *metas, IDENTITY_SECONDS=f"{seconds:f}")
+    assert [headers.get("Cookie") for headers in sent] == cookies
+
+
+ORDERS = {
+    "Chrome": "Host Connection Sec-Ch-Ua Sec-Ch-Ua-Mobile Sec-Ch-Ua-Platform Upgrade-Insecure-Requests User-Agent "
+    "Accept Sec-Fetch-Site Sec-Fetch-Mode Sec-Fetch-User Sec-Fetch-Dest Accept-Encoding Accept-Language Cookie",
+    "Firefox": "Host User-Agent Accept Accept-Language Accept-Encoding Connection Cookie Upgrade-Insecure-Requests "
+    "Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Priority",
+    "Version": "Host Cookie Sec-Fetch-Dest User-Agent Accept Sec-Fetch-Site Sec-Fetch-Mode Accept-Language Priority "
+    "Accept-Encoding Connection",
+}
+
+
+def test_headers_leave_in_the_order_of_their_browser_cookies_too(offline: Seine, web: Web) -> None:
+    names = ("one", "two", "three", "four")
+    extensions = json.dumps({"tests.browser_spider.EveryFamily": 1})
+    sent = visits_by(
+        offline,
+        web({"/": counting}),
+        *({"session": name} for name in names * 2),
+        EXTENSIONS=extensions,
+        REFERER_ENABLED=0,
+    )
+    seen = set()
+    for headers in sent[len(names) :]:
+        [family] = [family for family in ORDERS if f"{family}/" in headers["User-Agent"]]
+        assert list(headers) == ORDERS[family].split()
+        seen.add(family)
+    assert seen == ORDERS.keys()
+
+
+def test_turns_of_identities_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_MOST", 3)
+    kept = Sessions(None, lambda label: None)
+    for number in range(10):
+        kept.of(f"{number}.example", None, Wanted(("en",), 60, at_once=2), is_engines=False)
+    assert len(kept._turns) <= 3
+
+
+def test_an_identitys_proxy_is_not_shown() -> None:
+    assert "s3cret" not in repr(Identity("mine", proxy="http://user:s3cret@proxy.example:1", proxy_label="one"))
+
+
+def test_a_frontier_refuses_a_requests_own_identity() -> None:
+    codec = RequestCodec(Spider("any"))
+    meta = {"identity": Identity("mine")}
+    with pytest.raises(Unstorable, match=r'meta\["identity"\] lives in one worker'):
+        codec.encode(Request("http://a.test/", meta=meta))
+    given = codec.decode(codec.encode(Request("http://a.test/", meta={**meta, "identity_label": "mine"})))
+    assert given.meta == {"identity_label": "mine"}
+
+
+# --- The engine's
+
+
+@pytest.fixture
+def chromium_saying(tmp_path: Path) -> Callable[[str], Path]:
+    def make(text: str) -> Path:
+        program = tmp_path / "chromium"
+        program.write_text(f"#!/bin/sh\necho '{text}'\n")
+        program.chmod(0o755)
+        return program
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("platform", "named", "system"),
+    [("linux", "Linux", "X11; Linux"), ("darwin", "macOS", "Macintosh;"), ("win32", "Windows", "Windows NT")],
+)
+def test_the_engine_says_the_system_that_it_runs_on(
+    chromium_saying: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, platform: str, named: str, system: str
+) -> None:
+    settings = {"BROWSER_EXECUTABLE": str(chromium_saying("Chromium 156.0.7444.59 built on Debian"))}
+    monkeypatch.setattr(sys, "platform", platform)
+    profile = engine_profile(settings)
+    assert profile is not None
+    assert (profile.name, profile.platform) == ("chromium-156", named)
+    assert f"({system}" in profile.user_agent
+
+
+def test_without_a_known_engine_no_identity_is_rendered(
+    chromium_saying: Callable[[str], Path], offline: Seine, sites: Path, web: Web
+) -> None:
+    server = web({"/": Page("x")})
+    write_site(sites, server, "/", rules=f'{BROWSER}[browser]\nwhen = "always"')
+    ended = offline.crawl("-a", "sites=mine", BROWSER_EXECUTABLE=chromium_saying("no version"))
+    assert (ended.code, server.visits) == (2, [])
+    assert "mine: identities need the version of the Chromium" in ended.err
+    with pytest.raises(GivenUp, match="identities need the version"):
+        Sessions(None, lambda label: None).of("mine", None, Wanted(("en",), 60, 1), is_engines=True)
 
 
 @pytest.fixture(params=["installed", "remote chromium", "remote chromedriver"])

@@ -593,6 +593,32 @@ def test_a_forward_proxy_hides_who_hangs_unless_it_answers_others(
     assert health_of(fleet, hanging).get("e") == ("1" if answers_others else None)
 
 
+def test_a_robots_txt_comes_by_the_way_of_its_site(
+    fleet: FrontierSeine, sites: Path, web: Web, proxies: Proxies
+) -> None:
+    server = web({"/": Page("x")})
+    others, own = proxies(), proxies()
+    (sites / "mine.toml").write_text(
+        f'name = "mine"\ndomains = ["{server.domain}"]\nseeds = ["{server.url}/"]\n[proxies]\ntiers = ["own"]\n'
+    )
+    entries = f"{others.url} tier=others,{own.url} tier=own"
+    ended = fleet.crawl("-a", "sites=mine", PROXIES=entries, PROXY_TIERS="others,own", ROBOTSTXT_OBEY=1)
+    assert ended.code == 0
+    assert sorted(visit.path for visit in server.visits) == ["/", "/robots.txt"]
+    assert (len(others.asked), len(own.asked)) == (0, 2)
+
+
+def test_a_proxy_that_fails_says_nothing_of_robots_txt(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
+    server = web({"/": Page("x")})
+    proxy = proxies("http", "user", "right")
+    ended = crawl(
+        fleet, server, proxy.url.replace("right", "wrong"), ROBOTSTXT_OBEY=1, RETRY_TIMES=1, PROXY_FAILURES=1,
+        PROXY_COOL_DOWN=30, RETRY_AFTER_LONGEST=0.1,
+    )  # fmt: skip
+    assert ended.dead == {"/": ["proxy failed", "no proxy"]}
+    assert list(fleet.redis.scan_iter(f"{fleet.keys.namespace}*:robots:*")) == []
+
+
 def test_a_slow_proxy_gets_less_to_do(fleet: FrontierSeine, web: Web, proxies: Proxies) -> None:
     server = web({"/": links(*(f"/{n}" for n in range(80))), **{f"/{n}": Page("x") for n in range(80)}})
     quick, slow = proxies(), proxies()

@@ -11,6 +11,7 @@ from crawlers.changes import notes, pages
 from crawlers.changes.memory import ProductMemory
 from crawlers.changes.notes import Note, Remembered
 from crawlers.changes.pages import Page
+from crawlers.identity import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +57,15 @@ class Visits:
         return cls._shared[crawler]  # type: ignore[return-value]
 
     async def begin(self, request: Request, lease: Any, site: Site) -> dict[str, bytes]:
-        """The headers by which an unchanged page need not be sent. Raises Unanswered."""
+        """The headers by which an unchanged page need not be sent: none for a browser-like identity, which cannot know
+        what the site has told another visitor. Raises Unanswered.
+        """
         page, product = await self._memory.revisit(lease.shard, site.name, lease.id)
         visit = Visit(lease.id, site, Page.read(page) if page else None, Remembered.read(product) if product else None)
         self._under_way[request] = visit
         if visit.page is None or visit.product is None or not visit.page.left or not site.changes.conditional:
+            return {}
+        if identity_of(request, "").is_browser_like:
             return {}
         return visit.page.conditions() if self._memory.seconds_left(site.name, visit.product) > 0 else {}
 

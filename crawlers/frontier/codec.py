@@ -38,6 +38,10 @@ _OF_ENVIRONMENT = "_scheme_proxy"
 _ENVIRONMENTS = frozenset((_OF_ENVIRONMENT, "_auth_proxy", "proxy"))
 
 _CREDENTIALS = 'meta["proxy"] has credentials: expected the proxy in PROXIES, and its label in meta["use_proxy"]'
+_IDENTITY = (
+    'meta["identity"] lives in one worker and is not stored: expected meta["session"] and the site\'s [identities], '
+    "or a crawl without a frontier"
+)
 
 
 class Unstorable(SeineError):
@@ -64,6 +68,8 @@ class RequestCodec:
             meta = request._meta
             if "@" in str(meta.get("proxy") or ""):
                 raise Unstorable(_CREDENTIALS)
+            if "identity" in meta and "identity_label" not in meta:
+                raise Unstorable(_IDENTITY)
             fields["meta"] = _lasting(meta)
         if request.priority:
             fields["priority"] = request.priority

@@ -1,8 +1,9 @@
 """Scrapy's downloader, with the frontier's politeness at its last gate.
 
-The frontier says when a request may start. What a worker is late with must still keep its distance, and robots.txt,
-which middlewares fetch on their own, must keep it too: so each domain with a delay sends one request at a time, the
-next one not before nine tenths of the delay after the last one was really sent. That moment the frontier is told.
+The frontier says when a request may start. What a worker is late with must still keep its distance: so each domain with
+a delay sends one request at a time, the next one not before nine tenths of the delay after the last one was really
+sent. That moment the frontier is told. What is sent after another request under the same lease, as a page after its
+domain's robots.txt, asks the frontier for another start.
 A request is started somewhat before its time, and a handler that can do so holds it with its connection until then.
 """
 
@@ -26,6 +27,7 @@ from crawlers.frontier.retrying import GOOD, THROTTLED, retry_after, verdict_of
 from crawlers.frontier.sending import CONNECTING, DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
 from crawlers.refusals import RobotsUnreachable
+from crawlers.robots.fetching import ROBOTS_TXT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -127,7 +129,11 @@ class FleetDownloader(Downloader):
         return response
 
     def _tell(self, request: Request, result: Response | Request | BaseException) -> None:
-        """Of a request that asks for a page once more, only that it was asked to slow down: the first one is judged."""
+        """Of a request that asks for a page once more, only that it was asked to slow down: the first one is judged. Of
+        one for a robots.txt nothing: that is the business of the request that waits for it.
+        """
+        if ROBOTS_TXT in request.meta:
+            return
         if AGAIN in request.meta and verdict_of(result) != THROTTLED:
             return
         lease, is_unreachable = self._frontier.lease_for(request), isinstance(result, RobotsUnreachable)
@@ -136,11 +142,11 @@ class FleetDownloader(Downloader):
             self._frontier.ended(lease, lease.latency or 0.0, verdict_of(result), wait)
 
     async def _enqueue_request(self, request: Request) -> Response:
-        if AGAIN in request.meta:
-            with self.aside(request, request.meta[AGAIN]):
+        lease, meta = self._frontier.lease_for(request), request.meta
+        if AGAIN in meta or (lease is not None and lease.delay and lease.started):
+            with self.aside(request, *filter(None, (meta.get(AGAIN), meta.get(ROBOTS_TXT)))):
                 await self._frontier.start_again(request)
-        lease = self._frontier.lease_of(request)
-        if lease is not None and lease.delay:
+        elif lease is not None and lease.delay:
             self._to_here.add(monotonic() - lease.taken_at)
         return await super()._enqueue_request(request)
 

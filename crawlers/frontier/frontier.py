@@ -316,10 +316,10 @@ class Frontier:
         for session in self.sessions:
             session.wake()
 
-    def crawl_delay(self, domain: str, seconds: float) -> None:
-        """The Crawl-delay that a domain's robots.txt asks for; 0 is none."""
-        session = self.sessions[self.keys.shard_of(domain)]
-        session.operations.append(("delay", domain, round(seconds * 1000)))
+    def crawl_delay(self, budget: str, domain: str, seconds: float) -> None:
+        """The Crawl-delay that the robots.txt of a domain asks for, which is charged to `budget`; 0 is none."""
+        session = self.sessions[self.keys.shard_of(budget)]
+        session.operations.append(("delay", budget, round(seconds * 1000), domain))
         session.wake()
 
     async def _settle_after(

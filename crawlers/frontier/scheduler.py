@@ -24,6 +24,7 @@ from crawlers.changes.memory import ProductMemory
 from crawlers.changes.options import emits_changes
 from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
+from crawlers.domains import domain_of
 from crawlers.exceptions import SeineError, StartupError, UserError
 from crawlers.frontier.codec import Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
@@ -45,6 +46,8 @@ from crawlers.frontier.site_limits import tell_limits
 from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
 from crawlers.outcomes import CURRENT, RequestRecord
+from crawlers.robots.fetching import ROBOTS_TXT
+from crawlers.robots.reducing import EVERYBODY
 from crawlers.sink_load import SinkLoad
 from pipelines.dead_letter import DeadLetters
 from pipelines.topics import products_topic
@@ -471,12 +474,19 @@ class FrontierScheduler(BaseScheduler):
         return self._leases.get(request)
 
     def lease_for(self, request: Request) -> Lease | None:
-        """The lease that `request` is sent under: its own, or that of the one that it asks for once more."""
-        return self._leases.get(request.meta.get(AGAIN, request))
+        """The lease that `request` is sent under: its own, or that of the one whose page it asks for once more, or for
+        whose domain's robots.txt it asks.
+        """
+        asking = request.meta.get(ROBOTS_TXT)
+        if asking is None:
+            return self._leases.get(request.meta.get(AGAIN, request))
+        lease, site = self._leases.get(asking.meta.get(AGAIN, asking)), site_of(asking, self._spider)
+        budget = site.slot(request.url) if site is not None and site.owns(request.url) else domain_of(request.url)
+        return lease if lease is not None and lease.domain == budget else None
 
     async def start_again(self, request: Request) -> None:
-        """Return when `request`, which asks for another one's page once more, is to be made ready. Raises as
-        Frontier.start_again does.
+        """Return when `request`, whose lease's start has been used, is to be made ready. Raises as Frontier.start_again
+        does.
         """
         if (lease := self.lease_for(request)) is not None:
             await self.frontier.start_again(lease)
@@ -502,10 +512,9 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.ended(lease, latency, verdict, wait)
 
     def _robots_parsed(self, robotparser: Any, request: Request) -> None:
-        agent = self._crawler.settings["ROBOTSTXT_USER_AGENT"] or self._crawler.settings["USER_AGENT"]
-        seconds = min(robotparser.crawl_delay(agent) or 0.0, self._longest_crawl_delay)
+        seconds = min(robotparser.crawl_delay(EVERYBODY) or 0.0, self._longest_crawl_delay)
         budget = budget_of(request, self._spider)
-        self.frontier.crawl_delay(budget, seconds)
+        self.frontier.crawl_delay(budget, domain_of(request.url), seconds)
         lease = self._leases.get(request)
         if seconds and lease is not None and lease.delay < seconds:
             assert self._crawler.engine is not None

@@ -24,20 +24,22 @@ _PICTURES = "image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-excha
 _JXL_SINCE = 156
 """Chromium's version that was seen to ask for image/jxl; those of fake-useragent's data do not."""
 _ACCEPT = f"{_PAGE}*/*;q=0.8"
-_OF_THE_REQUEST = ("Host", "Referer", "Sec-Fetch-Site")
+_BROUGHT = (b"Referer", b"Cookie")
+"""Of these, the request has its own or none."""
+_OF_THE_REQUEST = ("Host", "Sec-Fetch-Site", "Referer", "Cookie")
 """They stand where the browser has them, and are the request's."""
 _CHROMIUM_ORDER = (
     "Host", "Connection", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Upgrade-Insecure-Requests",
     "User-Agent", "Accept", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-User", "Sec-Fetch-Dest", "Referer",
-    "Accept-Encoding", "Accept-Language",
+    "Accept-Encoding", "Accept-Language", "Cookie",
 )  # fmt: skip
 _FIREFOX_ORDER = (
-    "Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Referer", "Connection",
+    "Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Referer", "Connection", "Cookie",
     "Upgrade-Insecure-Requests", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Priority",
 )  # fmt: skip
 _SAFARI_ORDER = (
-    "Host", "Sec-Fetch-Dest", "User-Agent", "Accept", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Accept-Language",
-    "Priority", "Accept-Encoding", "Connection",
+    "Host", "Cookie", "Sec-Fetch-Dest", "User-Agent", "Accept", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode",
+    "Accept-Language", "Priority", "Accept-Encoding", "Connection",
 )  # fmt: skip
 _FETCH = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-User": "?1", "Sec-Fetch-Dest": "document"}
 _CONSTANT = {"Connection": "keep-alive", "Upgrade-Insecure-Requests": "1"}
@@ -45,7 +47,7 @@ _TOLD_ONLY_SAFELY = frozenset(("Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platf
 _IDENTITYS_OWN = ("Host", "Connection", "User-Agent", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform")
 """No caller's value goes before the identity's."""
 
-ALL = frozenset(name.encode() for name in (*_CHROMIUM_ORDER, *_FIREFOX_ORDER, *_SAFARI_ORDER) if name != "Referer")
+ALL = frozenset(name.encode() for name in (*_CHROMIUM_ORDER, *_FIREFOX_ORDER, *_SAFARI_ORDER)).difference(_BROUGHT)
 """Names that an identity may give a request."""
 OVERRIDABLE = ALL - {name.encode() for name in (*_IDENTITYS_OWN, "Accept-Language")}
 """Those of them that a request may bring itself, as a script's request does."""
@@ -84,7 +86,7 @@ def dress(headers: Headers, template: Template, url: str, own: Collection[bytes]
     found: Any = dict(dict.items(headers))
     dressed: dict[bytes, list[bytes]] = {}
     for name, value in template:
-        if name in own or (name == b"Referer" and name in found):
+        if name in own or (name in _BROUGHT and name in found):
             dressed[name] = found[name]
         elif value is not None:
             dressed[name] = [value]
@@ -98,6 +100,14 @@ def dress(headers: Headers, template: Template, url: str, own: Collection[bytes]
             dressed[name] = values
     headers.clear()
     dict.update(headers, dressed)  # the names are as Headers has them, and its own update takes ten times as long
+
+
+def arrange(headers: Headers, order: Collection[bytes]) -> None:
+    """Put what has been added since where the browser has it: cookies, above all."""
+    found: Any = dict(dict.items(headers))
+    arranged = {name: found.pop(name) for name in order if name in found}
+    headers.clear()
+    dict.update(headers, arranged | found)
 
 
 def undress(headers: Headers, own: Collection[bytes]) -> None:

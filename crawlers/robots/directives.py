@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scrapy.http import Response
@@ -15,12 +15,17 @@ _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-vid
 _HEAD = 32_768
 """Bytes of a page in which such an element stands."""
 _SPELLINGS = (b"obots", b"ROBOTS")
-_META = re.compile(rb"<meta\b[^>]*>")
+_META = re.compile(rb"<meta\b[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(name|content)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")
 
 
+def our_token(settings: Any) -> str:
+    """The product token of the agent that the settings name."""
+    return token_of(settings["ROBOTSTXT_USER_AGENT"] or settings["USER_AGENT"])
+
+
 def token_of(user_agent: str) -> str:
-    """The product token that headers may name: of `Seine (+https://…)` it is seine."""
+    """The product token that robots.txt and headers may name: of `Seine (+https://…)` it is seine."""
     token = re.match(r"[A-Za-z_-]+", user_agent)
     return token[0].lower() if token else ""
 

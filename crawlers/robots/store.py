@@ -1,9 +1,12 @@
 """Where copies of robots.txt are kept, and whose turn it is to fetch one: in this process, or in Redis for the fleet.
 
-Keys, of the domain's shard S (see lua/common.lua); only Redis's clock counts:
-  S:robots:<origin>        the copy, deflated; it expires when it is too old even as a stale one, which tells its age
-  S:robots:<origin>:turn   'fetching' while a worker fetches it, 'waiting' while nobody is to, as it was unreachable
-  S:robots:<origin>:away   how often it was unreachable since its last copy; its expiry tells since when
+Keys, of the domain's shard S (see lua/common.lua), by the product token of the agent whose rules are kept; only Redis's
+clock counts:
+  S:robots:<token>:<origin>        the copy, as reducing.py leaves it, deflated; it expires when it is too old even as a
+                                   stale one, which tells its age
+  S:robots:<token>:<origin>:turn   'fetching' while a worker fetches it, 'waiting' while nobody is to, as it was
+                                   unreachable
+  S:robots:<token>:<origin>:away   how often it was unreachable since its last copy; its expiry tells since when
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import structlog
 
 from crawlers.domains import domain_of
 from crawlers.frontier.connection import AWAY, failed, told
+from crawlers.robots.bounded import Bounded
 
 if TYPE_CHECKING:
     from typing import Any
@@ -28,7 +32,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("seine.robots")
 
 LONGEST_PAUSE = 300.0
-"""Seconds until an unreachable robots.txt is tried again, at most; 1 at first, doubled each time."""
+"""Seconds until an unreachable robots.txt is tried again, at most; 1 at first, doubled each time. A Retry-After may be
+longer."""
+_MOST = 32 * 1024 * 1024
+"""Bytes that a LocalStore keeps."""
+_ENTRY = 500
+"""Bytes of one of its entries without its copy, about."""
 FETCHING, WAITING = b"fetching", b"waiting"
 
 
@@ -54,13 +63,15 @@ class Absence(NamedTuple):
 
 
 class RobotsStore(Protocol):
-    """Copies live for `keep` seconds, a turn for `turn` seconds. Only RedisStore's raise, one of AWAY."""
+    """Copies live for `keep` seconds, a turn for `turn` seconds; after a miss nobody asks again for `wait` seconds at
+    least. Only RedisStore's raise, one of AWAY.
+    """
 
     async def look(self, origin: str) -> Copy | None: ...
     async def take_turn(self, origin: str) -> Turn: ...
     async def give_turn_back(self, origin: str) -> None: ...
     async def put(self, origin: str, body: bytes) -> None: ...
-    async def miss(self, origin: str) -> Absence: ...
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence: ...
 
 
 def pause_after(failures: int) -> float:
@@ -80,16 +91,22 @@ class _Entry:
 
 @dataclass(slots=True)
 class LocalStore:
-    """Of one process, on its monotonic clock."""
+    """Of one process, on its monotonic clock. What was used longest ago makes room where it is too much."""
 
     keep: float
     turn: float
-    _entries: dict[str, _Entry] = field(default_factory=dict)
+    _entries: Bounded[_Entry] = field(default_factory=lambda: Bounded(_MOST))
 
     async def look(self, origin: str) -> Copy | None:
-        entry = self._entry(origin)
+        entry = self._entries.get(origin)
+        if entry is None or entry.body is None:
+            return None
         age = monotonic() - entry.fetched_at
-        return Copy(entry.body, age) if entry.body is not None and age < self.keep else None
+        if age >= self.keep:
+            entry.body = None
+            self._entries.put(origin, entry, _ENTRY)
+            return None
+        return Copy(entry.body, age)
 
     async def take_turn(self, origin: str) -> Turn:
         entry, now = self._entry(origin), monotonic()
@@ -102,26 +119,31 @@ class LocalStore:
         self._entry(origin).turn_until = 0.0
 
     async def put(self, origin: str, body: bytes) -> None:
-        self._entries[origin] = _Entry(body, monotonic())
+        self._entries.put(origin, _Entry(body, monotonic()), _ENTRY + len(body))
 
-    async def miss(self, origin: str) -> Absence:
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence:
         entry, now = self._entry(origin), monotonic()
         entry.away_since = entry.away_since or now
         entry.failures += 1
-        pause = pause_after(entry.failures)
+        pause = max(pause_after(entry.failures), wait)
         entry.turn, entry.turn_until = WAITING, now + pause
         return Absence(now - entry.away_since, pause)
 
     def _entry(self, origin: str) -> _Entry:
-        return self._entries.setdefault(origin, _Entry())
+        entry = self._entries.get(origin)
+        if entry is None:
+            entry = _Entry()
+            self._entries.put(origin, entry, _ENTRY)
+        return entry
 
 
 class RedisStore:
-    """The fleet's."""
+    """The fleet's, of the rules for the agent of that token."""
 
-    def __init__(self, servers: Servers, keys: Keys, keep: float, turn: float):
+    def __init__(self, servers: Servers, keys: Keys, token: str, keep: float, turn: float):
         self._servers = servers
         self._keys = keys
+        self._token = token
         self._keep = round(1000 * keep)
         self._turn = round(1000 * turn)
         self._connections: dict[int, Connection] = {}
@@ -144,12 +166,12 @@ class RedisStore:
         copy = zlib.compress(body)
         await self._ask(origin, ("SET", "", copy, "PX", self._keep), ("DEL", ":away"), ("DEL", ":turn"))
 
-    async def miss(self, origin: str) -> Absence:
+    async def miss(self, origin: str, wait: float = 0.0) -> Absence:
         longest = 2 * self._keep
         _, failures, left = await self._ask(
             origin, ("SET", ":away", 0, "NX", "PX", longest), ("INCR", ":away"), ("PTTL", ":away")
         )
-        pause = pause_after(failures)
+        pause = max(pause_after(failures), wait)
         await self._ask(origin, ("SET", ":turn", WAITING, "PX", round(1000 * pause)))
         return Absence(max(0, longest - left) / 1000, pause)
 
@@ -162,7 +184,7 @@ class RedisStore:
     async def _ask(self, origin: str, *commands: tuple[Any, ...]) -> list[Any]:
         """The replies to commands whose second word is what follows the origin's key."""
         shard = self._keys.shard_of(domain_of(origin))
-        key = f"{self._keys.shard(shard)}:robots:{origin}"
+        key = f"{self._keys.shard(shard)}:robots:{self._token}:{origin}"
         async with self._lock:
             try:
                 if shard not in self._connections:

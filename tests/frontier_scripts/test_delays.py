@@ -207,6 +207,19 @@ def test_a_crawl_delay_is_kept_where_it_is_the_longer_one(slow: Shard) -> None:
     assert "r" not in slow.domain()
 
 
+def test_domains_that_share_a_budget_keep_the_longest_crawl_delay_of_theirs(shard: Shard, worker: Worker) -> None:
+    def told(domain: str, milliseconds: int) -> str | None:
+        worker.settle(crawl_delay("shop", milliseconds, domain))
+        return shard.domain("shop").get("r")
+
+    assert told("a.example", 300) == "300"
+    assert told("b.example", 0) == "300"
+    assert told("b.example", 500) == "500"
+    assert told("b.example", 100) == "300"
+    assert told("a.example", 0) == "100"
+    assert told("b.example", 0) is None
+
+
 def test_a_delay_that_comes_while_leases_are_out_counts_only_those_that_it_holds_up(
     shard: Shard, worker: Worker
 ) -> None:

@@ -10,7 +10,8 @@
 -- S:busy:<w>           set    those of them that take one of their domain's concurrent requests
 -- S:tick               string moment that anyone last looked for dead workers (ms)
 -- S:domain:<d>         hash   see FIELDS
--- S:robots:<origin>    string and its :turn, :away: copies of robots.txt, which no script touches (crawlers/robots/store.py)
+-- S:delays:<d>         hash   domain -> Crawl-delay (ms) of its robots.txt, of those that share the budget d
+-- S:robots:<…>         strings: copies of robots.txt, which no script touches (crawlers/robots/store.py)
 -- S:proxies:<d>        hash   of how proxies do at a domain, see proxies.lua; S:spent:<day> hash, of shard 0: their tiers' bytes
 -- S:routes:<site>      hash   of whether its pages need a browser, see routes.lua
 -- S:slot:<n>           hash   of exactly once: claim, until (moment it ends, ms), offset (of its ledger), and of the batch

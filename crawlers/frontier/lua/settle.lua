@@ -1,5 +1,5 @@
 -- What became of leases. Touches C:leases, C:counts, C:ages, C:delayed, C:later, C:tries, C:dead, C:done, C:queue,
--- C:ready, C:down, C:letters, S:domain, S:held, S:busy, S:worker:<w>, S:products, S:memory. It frees memory, so it also works
+-- C:ready, C:down, C:letters, S:domain, S:delays, S:held, S:busy, S:worker:<w>, S:products, S:memory. It frees memory, so it also works
 -- where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
@@ -14,7 +14,8 @@
 --   {'postpone', id, token, started?, milliseconds}              tried again later, and this attempt is not counted
 --   {'release', id, token, started?, 1 where links of its page were new}
 --                                                                 back to its place, as if it had not been leased
---   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
+--   {'delay', domain, milliseconds, one of the domains that share it}
+--                                                                 the Crawl-delay of its robots.txt
 --   settings: {default delay (ms), failures that open a circuit, cool-down (ms), longest cool-down (ms),
 --     openings until a crawl gives a domain up, seconds that outcomes are kept}
 -- Returns msgpack {leases that were no longer this worker's, ids that ran out of attempts}; again for a resent batch.
@@ -156,12 +157,23 @@ function act.release(id, row, started, has_led)
   tally(C, 'pending', 1)
 end
 
+-- Of a budget that several domains share, the longest one holds.
+local function crawl_delay(name, delay, of)
+  if of ~= name then
+    local key = S .. ':delays:' .. name
+    if delay > 0 then call('HSET', key, of, delay) else call('HDEL', key, of) end
+    call('EXPIRE', key, DOMAIN_TTL)
+    for _, other in ipairs(call('HVALS', key)) do delay = math.max(delay, tonumber(other)) end
+  end
+  local fields = domain(name)
+  fields.r = delay > 0 and delay or nil
+  fields.changed = true
+end
+
 for _, operation in ipairs(operations) do
   local what, id, token = operation[1], operation[2], operation[3]
   if what == 'delay' then
-    local fields = domain(id)
-    fields.r = token > 0 and token or nil
-    fields.changed = true
+    crawl_delay(id, token, operation[4])
   else
     local row = rows[id]
     if row and row[TOKEN] == token and row[WORKER] == worker then

@@ -92,6 +92,11 @@ class Launch:
     remote: str = ""
     """Where a browser runs already, or is to be had; '' is this machine."""
 
+    @property
+    def languages(self) -> str:
+        """Those of its first identity: what its pages' workers say; '' is the engine's own."""
+        return self.identity.accept_language if self.identity is not None else ""
+
 
 def without_remote(message: str, launch: Launch) -> str:
     """`message` without the remote browser's address, which may have credentials."""

@@ -20,6 +20,7 @@ class Identity:
     user_agent: str = ""
     """'' is the engine's own."""
     accept_language: str = ""
+    """As `de-CH,de`, without weights; '' is the engine's own."""
     proxy: str = ""
     """URL with credentials, never logged; '' is none."""
     proxy_label: str = ""

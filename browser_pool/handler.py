@@ -35,6 +35,7 @@ from crawlers.fetching.dialling import private_address
 from crawlers.frontier.sending import DEPARTURE
 from crawlers.identity import identity_of
 from crawlers.proxies.pool import WAY, ProxyPool
+from crawlers.proxies.requested import account_of, requested_proxy
 from crawlers.refusals import ProxyFailed
 
 if TYPE_CHECKING:
@@ -160,14 +161,16 @@ class BrowserHandler:
         )
 
     def _identity(self, request: Request) -> Identity:
+        """With the proxy that was chosen, or that the request brings: each has a context of its own."""
         identity = identity_of(request, self._user_agent)
         way: Proxy | None = request.meta.get(WAY)
-        if way is not None and way.url:
-            label = f"{identity.label}@{way.label}"
-            identity = replace(identity, label=label, proxy=way.secret_url, proxy_label=way.label)
-        if name := request.meta.get("playwright_context"):
-            return replace(identity, label=f"{identity.label}/{name}")
-        return identity
+        if way is not None:
+            return _by(way, way.label, identity) if way.url else identity
+        try:
+            own = requested_proxy(request)
+        except ValueError as error:
+            raise NotSupported(str(error)) from None
+        return _by(own, account_of(own), identity) if own is not None else identity
 
     async def _failed(self, request: Request, identity: Identity, error: BrowserError) -> Exception:
         """What Scrapy is told; the egress knows of the network what the browser does not."""
@@ -185,6 +188,10 @@ class BrowserHandler:
         site = site_of(request, self._crawler.spider)
         if site is not None and not site.owns(rendered.url):
             raise IgnoreRequest(f"Filtered offsite request to {domain_of(rendered.url)!r}")
+
+
+def _by(way: Proxy, name: str, identity: Identity) -> Identity:
+    return replace(identity, label=f"{identity.label}@{name}", proxy=way.secret_url, proxy_label=way.label)
 
 
 def _methods(given: Any) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Identity:
 
 
 def identity_of(request: Request, user_agent: str) -> Identity:
-    """The identity that `request` carries, or the bot's that `user_agent` names."""
-    found = request.meta.get("identity")
-    return found if isinstance(found, Identity) else Identity("default", user_agent=user_agent)
+    """The identity that `request` carries, or the bot's that `user_agent` names; another one for each cookie jar."""
+    found, jar = request.meta.get("identity"), request.meta.get("cookiejar")
+    identity = found if isinstance(found, Identity) else Identity("default", user_agent=user_agent)
+    return identity if jar in (None, identity.label) else replace(identity, label=f"{identity.label}/{jar}")

@@ -89,6 +89,7 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "middlewares.routing.RoutingMiddleware": 380,  # before who asks is chosen; behind walls, which are no pages
+    "middlewares.cookie_jar.CookieJarMiddleware": 385,  # an identity is also its cookie jar's
     "middlewares.identity.IdentityMiddleware": 390,  # before Scrapy's defaults of headers, and before cookies
     "middlewares.proxy.ProxyMiddleware": 395,  # an identity ends with its proxy
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,

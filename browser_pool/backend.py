@@ -46,8 +46,8 @@ class PageTask:
     max_bytes: int = 0
     """Of the document; 0 is no limit."""
     referer: str = ""
-    cookies: tuple[tuple[str, str], ...] = ()
-    """Names and values that the browser is to send."""
+    cookies: tuple[Cookie, ...] = ()
+    """Those that the browser is to send."""
     methods: tuple[Any, ...] = ()
     """What is called on Playwright's page, in scrapy-playwright's convention: `method`, `args`, `kwargs`."""
     goto: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Rendered:
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds since the navigation began."""
     cookies: list[Cookie] = field(default_factory=list)
-    """Those that the final address would be sent."""
+    """Those that the address that was asked, or the final one, would be sent."""
     captured: list[Captured] = field(default_factory=list)
     screenshot: bytes | None = None
     """PNG."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import (
     DownloadCancelledError,
     DownloadFailedError,
@@ -24,7 +25,7 @@ from scrapy.exceptions import (
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from browser_pool.backend import PageTask
-from browser_pool.cookies import cookies_of
+from browser_pool.cookies import cookies_of, is_elsewhere, keep
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+    from scrapy.http.cookies import CookieJar
 
     from browser_pool.backend import Rendered
     from crawlers.browser_rules import BrowserRules
@@ -139,7 +141,17 @@ class BrowserHandler:
         request.meta["rendered"] = rendered
         if "first_byte" in rendered.timings:
             request.meta["download_latency"] = rendered.timings["first_byte"] / 1000
+        if (jar := self._jar(request)) is not None and is_elsewhere(request, rendered.url):
+            keep(jar, rendered.url, rendered.cookies)
         return response_of(request, rendered, task.cookies)
+
+    def _jar(self, request: Request) -> CookieJar | None:
+        """Scrapy's, with what the browser is to send; None where the request brings its cookies itself."""
+        cookies: Any = self._crawler.get_downloader_middleware(CookiesMiddleware)
+        if cookies is None or request.meta.get("dont_merge_cookies"):
+            return None
+        jar: CookieJar = cookies.jars[request.meta.get("cookiejar")]
+        return jar
 
     def _task(self, request: Request, rules: BrowserRules) -> PageTask:
         meta = request.meta
@@ -155,7 +167,7 @@ class BrowserHandler:
             timeout=float(meta.get("download_timeout") or self._crawler.settings.getfloat("DOWNLOAD_TIMEOUT")),
             max_bytes=int(meta.get("download_maxsize", self._max_size)),
             referer=referer.decode("latin-1"),
-            cookies=cookies_of(request),
+            cookies=cookies_of(request, self._jar(request)),
             methods=_methods(meta.get("playwright_page_methods")),
             goto=dict(meta.get("playwright_page_goto_kwargs") or {}),
         )

@@ -110,6 +110,25 @@ def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, 
     assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
 
 
+def test_a_cookie_of_http_keeps_its_path_and_a_redirect_its_hosts(pages: Pages, web: Web) -> None:
+    other = web({"/": Page("there", headers={"Set-Cookie": "other=2"}), "/next": Page("next")}, host="127.0.0.2")
+    fetching = "<body><script>fetch('/api').then(() => document.body.append('done'))</script>"
+    site = web({
+        "/login": Page("in", headers={"Set-Cookie": "own=1; Path=/"}),
+        "/shop/item": Page(fetching),
+        "/api": Page("{}"),
+        "/shop/away": Page("", 302, {"Location": other.url + "/"}),
+        "/shop/next": Page("next"),
+    })  # fmt: skip
+    waiting = {"browser": {"wait_for": "text=done"}}
+    asked = (f"{site.url}/login", {}), (f"{site.url}/shop/item", waiting), (f"{site.url}/shop/away", {"browser": True})
+    asked += (f"{site.url}/shop/next", {}), (f"{other.url}/next", {})
+    found = pages.get(*asked, SCHEDULER_PRIORITY_QUEUE="scrapy.pqueues.ScrapyPriorityQueue")  # one after another
+    assert dict(next(visit.headers for visit in site.visits if visit.path == "/api"))["Cookie"] == "own=1"
+    assert found[2]["url"] == f"{other.url}/"
+    assert [one["sent"] for one in found[3:]] == ["own=1", "other=2"]
+
+
 @pytest.mark.parametrize("key", ["cookiejar", "playwright_context"])
 def test_sessions_share_no_cookies_in_the_browser_nor_after_it(pages: Pages, web: Web, key: str) -> None:
     site = web({

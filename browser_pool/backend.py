@@ -6,9 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from browser_pool.errors import PageFailed
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from browser_pool.emulation import Engine
     from browser_pool.folder import PrivateFolder
     from crawlers.browser_rules import BrowserRules
     from crawlers.identity import Identity
@@ -52,6 +56,10 @@ class PageTask:
     """What is called on Playwright's page, in scrapy-playwright's convention: `method`, `args`, `kwargs`."""
     goto: dict[str, Any] = field(default_factory=dict)
     """Further arguments of Playwright's `goto`, in the same convention."""
+    on_asked: Callable[[], object] = lambda: None
+    """Called when the browser sends the request for the page, or has sent it: no earlier. From whatever thread."""
+    is_evidence: Callable[[Rendered], bool] = lambda rendered: False
+    """Whether a page is photographed whatever its rules say: as a visitor sees it, without scrolling."""
 
 
 @dataclass(slots=True)
@@ -71,7 +79,20 @@ class Rendered:
     """Those that the address that was asked, or the final one, would be sent."""
     captured: list[Captured] = field(default_factory=list)
     screenshot: bytes | None = None
-    """PNG."""
+    """PNG of the whole page, where its rules ask for it."""
+    evidence: bytes | None = None
+    """PNG of what its window showed, where the task calls it evidence."""
+
+
+class Drawing(NamedTuple):
+    """A document that is here already, and its picture to be had."""
+
+    url: str
+    """Where it came from; nobody is asked there."""
+    content_type: str
+    body: bytes
+    timeout: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,10 @@ class Launch:
         return self.identity.accept_language if self.identity is not None else ""
 
 
+PICTURE = 5.0
+"""Seconds for the picture of a page that is evidence; it is left out where that takes longer."""
+
+
 def without_remote(message: str, launch: Launch) -> str:
     """`message` without the remote browser's address, which may have credentials."""
     return message.replace(launch.remote, "BROWSER_REMOTE_URL") if launch.remote else message
@@ -109,6 +134,13 @@ class Page(ABC):
     @abstractmethod
     async def render(self, task: PageTask) -> Rendered:
         """Load the task's page and do what its rules say. Raises BrowserError."""
+
+    async def draw(self, drawing: Drawing) -> bytes:
+        """PNG of a document, of which no script runs and nothing else is loaded. Raises BrowserError.
+
+        Only where the backend's browsers hold several contexts; the page is good for nothing else afterwards.
+        """
+        raise PageFailed("this backend draws nothing")
 
     @abstractmethod
     async def is_well(self) -> bool:
@@ -133,6 +165,9 @@ class Context(ABC):
 
 class Browser(ABC):
     """A running browser."""
+
+    engine: Engine
+    """Who it says it is, once it is launched."""
 
     @abstractmethod
     async def new_context(self, identity: Identity, proxy: str) -> Context:

@@ -53,7 +53,9 @@ _SWITCHES = (
     "--disable-sync",
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,AcceptCHFrame,"
     "InterestFeedContentSuggestions,AutofillServerCommunication,DestroyProfileOnBrowserClose,PaintHolding,"
-    "LensOverlay,HttpsUpgrades,IsolateOrigins,site-per-process",
+    "LensOverlay,HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,IsolateOrigins,"
+    "site-per-process",
+    "--disable-back-forward-cache",
     "--disable-blink-features=AutomationControlled",
     "--block-new-web-contents",
     "--hide-scrollbars",

@@ -35,6 +35,8 @@ _SUCCEEDED, _FAILED, _NOT_ALLOWED, _UNREACHABLE, _REFUSED = 0, 1, 2, 4, 5
 _COMMAND_NOT_SUPPORTED = 7
 _BUFFERED = 262_144
 """Bytes that one side may be ahead of the other."""
+NOWHERE = "nowhere"
+"""The upstream of an identity that reaches nobody."""
 _REMEMBERED = 256
 _IDLE = 300.0
 """Seconds that a port without a browser is kept."""
@@ -124,6 +126,8 @@ class EgressPort:
 
     async def dial(self, host: str, port: int, remote: asyncio.Protocol) -> int:
         """Connect `remote` to `host`; SOCKS's reply code."""
+        if self.upstream == NOWHERE:
+            return _NOT_ALLOWED
         try:
             async with asyncio.timeout(self.timeout):
                 if self.upstream:

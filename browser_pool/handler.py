@@ -29,6 +29,8 @@ from browser_pool.cookies import cookies_of, is_elsewhere, keep
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
+from crawlers.bans.finding import WallFinder
+from crawlers.bans.signatures import CAPTCHA
 from crawlers.browser_rules import asked_of, rules_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
@@ -40,6 +42,8 @@ from crawlers.proxies.requested import account_of, requested_proxy
 from crawlers.refusals import ProxyFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -72,6 +76,7 @@ class BrowserHandler:
         settings: Any = crawler.settings
         self._user_agent = settings["USER_AGENT"]
         self._max_size = settings.getint("DOWNLOAD_MAXSIZE")
+        self._walls = WallFinder(crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -121,13 +126,13 @@ class BrowserHandler:
             ProxyPool.of(self._crawler).spend(way, port.received_since())
 
     async def _render(self, request: Request, rules: BrowserRules) -> Response:
-        task = self._task(request, rules)
+        task, depart = _departing(self._task(request, rules))
         identity = self._identity(request)
         pool = SharedPool.of(self._crawler)
         request.meta.pop("rendered", None)
         request.meta["rendered_by"] = pool.backend.name
         try:
-            rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, _departure())))
+            rendered = await asyncio.shield(asyncio.ensure_future(pool.render(task, identity, depart)))
         except NotAPage:
             del request.meta["rendered_by"]
             raise
@@ -170,7 +175,13 @@ class BrowserHandler:
             cookies=cookies_of(request, self._jar(request)),
             methods=_methods(meta.get("playwright_page_methods")),
             goto=dict(meta.get("playwright_page_goto_kwargs") or {}),
+            is_evidence=lambda rendered: self._is_captcha(request, rendered),
         )
+
+    def _is_captcha(self, request: Request, rendered: Rendered) -> bool:
+        """Whether the middleware will find one, when its page is no longer there to be photographed."""
+        wall = self._walls.find(request, response_of(request, rendered, ()))
+        return wall is not None and wall.kind == CAPTCHA
 
     def _identity(self, request: Request) -> Identity:
         """With the proxy that was chosen, or that the request brings: each has a context of its own."""
@@ -211,6 +222,9 @@ def _methods(given: Any) -> tuple[Any, ...]:
     return tuple(given.values() if isinstance(given, dict) else given or ())
 
 
-def _departure() -> Any:
-    departure = DEPARTURE.get()
-    return departure.leave if departure is not None else None
+def _departing(task: PageTask) -> tuple[PageTask, Callable[[], Awaitable[None]] | None]:
+    """What the task waits for with its tab, where its domain has a delay; the frontier hears when it was asked for."""
+    if (departure := DEPARTURE.get()) is None:
+        return task, None
+    loop = asyncio.get_running_loop()
+    return replace(task, on_asked=lambda: loop.call_soon_threadsafe(departure.left)), departure.leave

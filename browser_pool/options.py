@@ -20,7 +20,7 @@ class PoolOptions:
     processes: int = 1
     pages: int = 4
     """At once, in a process."""
-    page_uses: int = 5
+    page_uses: int = 20
     retire_pages: int = 1000
     retire_seconds: float = 3600.0
     retire_memory: int = 2048 * _MIB

@@ -121,7 +121,6 @@ class PlaywrightBrowser(Browser):
         self._driver: Driver | None = None
         self._connected: Any = None
         self._is_lost = False
-        self._engine: Engine
 
     async def start(self, launch: Launch) -> None:
         """Start Chromium, where it is this machine's to start."""
@@ -140,7 +139,7 @@ class PlaywrightBrowser(Browser):
             self._chromium.endpoint, artifacts_dir=launch.folder, is_local=not launch.remote, no_defaults=True
         )
         self._connected.on("disconnected", self._lose)
-        self._engine = await self._ask_engine()
+        self.engine = await self._ask_engine()
 
     async def _ask_engine(self) -> Engine:
         """What this engine sends by itself: an override must say the same, but for its being headless."""
@@ -173,7 +172,7 @@ class PlaywrightBrowser(Browser):
             ),
             "new context",
         )
-        return PlaywrightContext(made, self._engine.override(identity))
+        return PlaywrightContext(made, self.engine.override(identity))
 
     def memory(self) -> dict[int, int]:
         return self._chromium.memory() if self._chromium is not None else {}

@@ -7,18 +7,24 @@ import json
 import re
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browser_pool.actions import perform
-from browser_pool.backend import Captured, Cookie, Page, PageTask, Rendered
+from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
+from browser_pool.document import Document
 from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
 
 _CALL = 10.0
 _PING = 2.0
@@ -28,7 +34,13 @@ _HOPS = 20
 _ANSWER_WITHOUT_BODY = "ERR_HTTP_RESPONSE_CODE_FAILURE"
 _DOWNLOADS = "Download is starting"
 _ABORTED = ("ERR_ABORTED", "interrupted by another navigation", "frame was detached")
-_NAVIGATING = ("Execution context was destroyed", "is navigating", "Cannot find context")
+_NAVIGATING = (
+    "Execution context was destroyed",
+    "is navigating",
+    "Cannot find context",
+    "Inspected target navigated or closed",
+    "Promise was collected",
+)
 _GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
 _NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
 _LARGEST_CAPTURE = 4 * 1024 * 1024
@@ -43,32 +55,45 @@ class PlaywrightPage(Page):
         self._context = context
         self._emulation = emulation
         self._session: Any = None
+        self._document: Document
         self._blocked: list[str] | None = None
-        self._visit = _Visit(())
+        self._visit = _Visit()
         self._is_crashed = False
+        self._rendering: asyncio.Future[Any] | None = None
 
     async def prepare(self) -> None:
         """Say who we are, and watch the network."""
         self._page.on("request", lambda request: self._visit.requested(request, self._page.main_frame))
         self._page.on("response", lambda response: self._visit.answered(response, self._page.main_frame))
         self._page.on("requestfailed", lambda request: self._visit.failed(request))
-        self._page.on("framenavigated", lambda frame: self._visit.navigated(frame, self._page.main_frame))
+        self._page.on("framenavigated", self._navigated)
         self._page.on("download", lambda _: self._visit.downloads())
         self._page.on("crash", self._crash)
         self._session = await self._context.new_cdp_session(self._page)
+        target = await self._session.send("Target.getTargetInfo")
+        self._document = Document(self._session, target["targetInfo"]["targetId"])
         await self._session.send("Emulation.setUserAgentOverride", self._emulation)
         await self._session.send("Network.enable", _NO_BUFFERS)  # else it blocks nothing
 
+    def _navigated(self, frame: Any) -> None:
+        if frame is self._page.main_frame:
+            self._document.renew()
+            self._visit.navigated()
+
     def _crash(self, _: Any = None) -> None:
+        """What a CDP session has asked a crashed page is never answered."""
         self._is_crashed = True
+        if self._rendering is not None:
+            self._rendering.cancel()
 
     async def is_well(self) -> bool:
         if self._is_crashed or self._page.is_closed():
             return False
         try:
-            return bool(await within(_PING, self._page.evaluate("1"), "ping"))
+            await within(_PING, self._session.send("Runtime.evaluate", {"expression": "1"}), "ping")
         except (PlaywrightError, BrowserTimeout):
             return False
+        return True
 
     async def close(self) -> None:
         try:
@@ -77,8 +102,15 @@ class PlaywrightPage(Page):
             raise BrowserGone(_line(error)) from None
 
     async def render(self, task: PageTask) -> Rendered:
+        return await self._told(within(task.timeout, self._render(task), "page"))
+
+    async def draw(self, drawing: Drawing) -> bytes:
+        return await self._told(within(drawing.timeout, self._draw(drawing), "drawing"))
+
+    async def _told(self, call: Awaitable[T]) -> T:
+        """What `call` returns, its errors as the pool knows them."""
         try:
-            return await within(task.timeout, self._render(task), "page")
+            return await self._unless_it_crashes(call)
         except PlaywrightTimeout as error:
             raise BrowserTimeout(_line(error)) from None
         except PlaywrightError as error:
@@ -86,9 +118,20 @@ class PlaywrightPage(Page):
                 raise BrowserGone(_line(error)) from None
             raise PageFailed(_line(error), self._visit.asked) from None
 
+    async def _unless_it_crashes(self, call: Awaitable[T]) -> T:
+        self._rendering = rendering = asyncio.ensure_future(call)
+        try:
+            return await rendering
+        except asyncio.CancelledError:
+            if self._is_crashed:
+                raise BrowserGone("the page crashed") from None
+            raise
+        finally:
+            self._rendering = None
+
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()
-        self._visit = visit = _Visit(task.rules.capture)
+        self._visit = visit = _Visit(task.rules.capture, task.on_asked)
         await self._block(blocked_urls(task.rules.block))
         await self._send_cookies(task)
         await self._navigate(task)
@@ -120,7 +163,32 @@ class PlaywrightPage(Page):
             rendered.screenshot = await self._page.screenshot(full_page=True)
         rendered.cookies = [_cookie(raw) for raw in await self._context.cookies([task.url, rendered.url])]
         rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
+        if not visit.is_bodiless and task.is_evidence(rendered):
+            rendered.evidence = await self._picture(task.timeout - (monotonic() - began_at))
         return rendered
+
+    async def _picture(self, left: float) -> bytes | None:
+        """What the window shows; None where that cannot be had soon, as the page counts without it."""
+        with suppress(PlaywrightError):
+            picture: bytes = await self._page.screenshot(timeout=1000 * min(PICTURE, max(left, 0) / 2 + 0.001))
+            return picture
+        return None
+
+    async def _draw(self, drawing: Drawing) -> bytes:
+        unanswered = [drawing.body]
+
+        async def answer(route: Any) -> None:
+            with suppress(PlaywrightError):  # the page has ended
+                if unanswered:
+                    await route.fulfill(body=unanswered.pop(), content_type=drawing.content_type)
+                else:
+                    await route.abort()
+
+        await self._session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+        await self._page.route("**/*", answer)
+        await self._page.goto(drawing.url)
+        picture: bytes = await self._page.screenshot()
+        return picture
 
     async def _block(self, urls: list[str]) -> None:
         if urls != self._blocked:
@@ -159,7 +227,7 @@ class PlaywrightPage(Page):
             if visit.is_bodiless:
                 return
             try:
-                await self._page.evaluate("1")
+                await self._document.answer()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
@@ -175,21 +243,33 @@ class PlaywrightPage(Page):
 
     async def _work(self, task: PageTask) -> None:
         if task.rules.wait_for:
-            await self._page.wait_for_selector(task.rules.wait_for, timeout=1000 * task.timeout)
+            await self._wait_for(task.rules.wait_for, task)
         for action in task.rules.actions:
-            await perform(self._page, action, task.timeout)
+            if action.wait_for:
+                await self._wait_for(action.wait_for, task)
+            else:
+                await perform(self._page, action, task.timeout)
         for method in task.methods:
             await call_page_method(self._page, method)
+
+    async def _wait_for(self, selector: str, task: PageTask) -> None:
+        if not await self._across_documents(task, lambda: self._document.wait_for(selector)):
+            await self._page.wait_for_selector(selector, timeout=1000 * task.timeout)
 
     async def _content(self, task: PageTask) -> bytes:
         if self._visit.is_bodiless:
             return b""
+        return (await self._across_documents(task, self._document.content)).encode("utf-8", "replace")
+
+    async def _across_documents(self, task: PageTask, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the document answers; where it is replaced meanwhile, what the next one does."""
         for _ in range(_HOPS):
             try:
-                return str(await self._page.content()).encode("utf-8", "replace")
+                return await ask()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
+                self._document.renew()
                 await self._settle(task)
         raise PageFailed("the page does not stop navigating")
 
@@ -197,7 +277,8 @@ class PlaywrightPage(Page):
 class _Visit:
     """What the network shows of one navigation and those that follow from it."""
 
-    def __init__(self, patterns: tuple[str, ...]):
+    def __init__(self, patterns: tuple[str, ...] = (), on_asked: Callable[[], object] = lambda: None):
+        self._on_asked = on_asked
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._wanted: list[Any] = []
         self.response: Any = None
@@ -215,6 +296,7 @@ class _Visit:
             self.navigating = request
             self.asked = request.url
             self.committed.clear()
+            self._on_asked()
 
     def answered(self, response: Any, main_frame: Any) -> None:
         request = response.request
@@ -228,9 +310,8 @@ class _Visit:
         if request is self.navigating:
             self._end()
 
-    def navigated(self, frame: Any, main_frame: Any) -> None:
-        if frame is main_frame:
-            self._end()
+    def navigated(self) -> None:
+        self._end()
 
     def downloads(self) -> None:
         self.is_download = True

@@ -6,7 +6,7 @@ A page that fails with its browser is its frontier's to try again: nothing is re
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,20 @@ import structlog
 
 from browser_pool.backend import Launch
 from browser_pool.chromium import find_executable
+from browser_pool.egress import NOWHERE
 from browser_pool.errors import BrowserError, BrowserGone
 from browser_pool.folder import PrivateFolder
 from browser_pool.running import RunningBrowser, Tab
 from crawlers import metrics
+from crawlers.identity import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from typing import Any
 
-    from browser_pool.backend import Backend, PageTask, Rendered
+    from browser_pool.backend import Backend, Drawing, PageTask, Rendered
     from browser_pool.egress import Egress
     from browser_pool.options import PoolOptions
-    from crawlers.identity import Identity
 
 log = structlog.get_logger("seine.browser")
 
@@ -34,6 +35,8 @@ WATCH_INTERVAL = 0.5
 """Seconds between two looks at the browsers' processes."""
 _LEASES = 3
 """Browsers that are tried for a tab."""
+_RENDERED = "rendered"
+_OFFLINE = Identity("offline", proxy=NOWHERE)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds until another launch is tried after one that failed; doubled each time."""
 
@@ -78,16 +81,26 @@ class BrowserPool:
 
         The task's time limit begins then. Raises BrowserError, and what `depart` raises.
         """
+        async with self._tab(identity, _RENDERED) as (running, tab):
+            if depart is not None:
+                await depart()
+            return await running.run(tab.page.render(task))
+
+    async def draw(self, drawing: Drawing) -> bytes:
+        """PNG of a document that is here already: nobody is asked for anything. Raises BrowserError."""
+        async with self._tab(_OFFLINE, "drawn") as (running, tab):
+            return await running.run(tab.page.draw(drawing))
+
+    @asynccontextmanager
+    async def _tab(self, identity: Identity, good_end: str) -> AsyncIterator[tuple[RunningBrowser, Tab]]:
+        """A tab, counted as `good_end` where nothing goes wrong; one that has rendered is used again."""
         async with self._slots:
             running, tab = await self._lease(identity)
             began_at, end = monotonic(), "failed"
             metrics.BROWSER_BUSY.inc()
             try:
-                if depart is not None:
-                    await depart()
-                rendered = await running.run(tab, task)
-                end = "rendered"
-                return rendered
+                yield running, tab
+                end = good_end
             except BrowserError as error:
                 end = type(error).__name__
                 raise
@@ -95,7 +108,7 @@ class BrowserPool:
                 metrics.BROWSER_BUSY.dec()
                 metrics.BROWSER_PAGES.labels(self.backend.name, end).inc()
                 metrics.BROWSER_SECONDS.observe(monotonic() - began_at)
-                await self._give_back(running, tab, is_usable=end == "rendered")
+                await self._give_back(running, tab, is_usable=end == _RENDERED)
 
     async def close(self) -> None:
         """Kill what runs, and leave nothing behind."""

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 _OF_THE_WIRE = {"content-encoding", "content-length", "transfer-encoding", "set-cookie"}
 """Headers of the bytes that came, which are not those of the response."""
+_VALIDATORS = {"etag", "last-modified"}
+"""Of the document as it was sent: what scripts make of it changes without them."""
 
 
 def response_of(request: Request, rendered: Rendered, sent: Sequence[Cookie]) -> Response:
     """`rendered` as a Response; `sent` are the cookies that the request had brought."""
     headers = Headers()
+    left_out = _OF_THE_WIRE | _VALIDATORS if rendered.is_document else _OF_THE_WIRE
     for name, value in rendered.headers:
-        if name.lower() not in _OF_THE_WIRE:
+        if name.lower() not in left_out:
             headers.appendlist(name, value)
     if rendered.is_document:
         kind = (headers.get("Content-Type") or b"text/html").partition(b";")[0].decode("latin-1")

@@ -6,16 +6,19 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from browser_pool.errors import BrowserError, BrowserGone
 
 if TYPE_CHECKING:
-    from browser_pool.backend import Browser, Context, Page, PageTask, Rendered
+    from collections.abc import Coroutine
+
+    from browser_pool.backend import Browser, Context, Page
     from browser_pool.egress import Egress
     from browser_pool.options import PoolOptions
     from crawlers.identity import Identity
 
+T = TypeVar("T")
 _IDLE_TAB = 5.0
 """Seconds that a tab may run its last page's scripts for nobody."""
 _IDLE_PROFILE = 300.0
@@ -51,7 +54,7 @@ class RunningBrowser:
         self._options = options
         self._profiles: dict[str, Profile] = {}
         self._opening = asyncio.Lock()
-        self._work: set[asyncio.Task[Rendered]] = set()
+        self._work: set[asyncio.Task[Any]] = set()
         self._started_at = monotonic()
         self.busy = 0
         """Leased tabs, and those that are being leased."""
@@ -105,9 +108,9 @@ class RunningBrowser:
         if not profile.busy:
             await profile.context.close()
 
-    async def run(self, tab: Tab, task: PageTask) -> Rendered:
-        """Render in `tab`. Raises BrowserError; BrowserGone at once where the browser is ended meanwhile."""
-        work = asyncio.ensure_future(tab.page.render(task))
+    async def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """What a tab's page is asked. Raises BrowserError; BrowserGone at once where the browser is ended meanwhile."""
+        work = asyncio.ensure_future(call)
         self._work.add(work)
         try:
             return await work

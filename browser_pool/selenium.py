@@ -81,7 +81,6 @@ class SeleniumBrowser(Browser):
         self._thread = ThreadPoolExecutor(1, "selenium")
         self._driver: Any = None
         self._is_lost = False
-        self.engine: Engine
 
     async def connect(self, launch: Launch) -> None:
         """Open the session, and ask the engine who it is."""
@@ -99,6 +98,8 @@ class SeleniumBrowser(Browser):
         options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
         config = ClientConfig(self.end.url, timeout=int(seconds))
         self._driver = Remote(self.end.url, options=options, client_config=config)
+        if self._is_lost:  # it was given up meanwhile, and nobody else knows of the session
+            self._driver.quit()
         self._driver.execute_cdp_cmd("Page.navigate", {"url": page})
         name = self._driver.execute_script("return navigator.userAgent")
         self.engine = Engine.of(name, self._driver.execute_script(f"return {HINTS}"))

@@ -29,7 +29,8 @@ _QUIET = 0.1
 """Seconds without a navigation until a document counts as the last: scripts may be about to start another."""
 _HOPS = 20
 _CONSENT = 2.0
-_GROWTH = 1.0
+_LOOKS = 40
+"""At a page's height, until what was scrolled counts as all."""
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
 
@@ -63,6 +64,7 @@ class SeleniumVisit:
                 self._cdp("Network.setCookie", **cdp_cookie(cookie, task.url))
         referer = {"referrer": task.referer} if task.referer else {}
         failed = self._cdp("Page.navigate", url=task.url, **referer).get("errorText", "")
+        task.on_asked()
         self._settle(failed)
         kind = str(self._documents[-1]["response"].get("mimeType", "")).lower()
         if not kind or kind in _DOCUMENTS:
@@ -76,6 +78,9 @@ class SeleniumVisit:
             raise PageTooLarge(len(body))
         rendered = self._rendered(body, is_document=not kind or kind in _DOCUMENTS)
         rendered.timings["total"] = round(1000 * (monotonic() - began_at), 1)
+        if not self._failure and task.is_evidence(rendered):
+            with suppress(WebDriverException):  # the page counts without it
+                rendered.evidence = self._picture()
         return rendered
 
     def _rendered(self, body: bytes, *, is_document: bool) -> Rendered:
@@ -92,9 +97,11 @@ class SeleniumVisit:
         rendered.cookies = list(dict.fromkeys(map(_cookie, found)))
         rendered.captured = list(self._captured())
         if self._task.rules.screenshot:
-            shot = self._cdp("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-            rendered.screenshot = base64.b64decode(shot["data"])
+            rendered.screenshot = self._picture(captureBeyondViewport=True)
         return rendered
+
+    def _picture(self, **how: Any) -> bytes:
+        return base64.b64decode(self._cdp("Page.captureScreenshot", format="png", **how)["data"])
 
     def _settle(self, failed: str) -> None:
         """Wait until the last document is loaded, and no script has started another navigation."""
@@ -192,11 +199,13 @@ class SeleniumVisit:
         height = "return document.documentElement.scrollHeight"
         for _ in range(times):
             before = self._driver.execute_script(f"scrollTo(0, document.documentElement.scrollHeight); {height}")
-            deadline = monotonic() + _GROWTH
-            while self._driver.execute_script(height) <= before:
-                if monotonic() > deadline:
-                    return
-                sleep(_INTERVAL)
+            if not any(self._has_grown(before) for _ in range(_LOOKS)):
+                return
+
+    def _has_grown(self, height: int) -> bool:
+        """Whether the page is higher, after a while."""
+        self._pause("the page's end")
+        return int(self._driver.execute_script("return document.documentElement.scrollHeight")) > height
 
     def _captured(self) -> Any:
         self._read_log()

@@ -18,7 +18,7 @@ ROUTE = "browser_route"
 PATTERN = "browser_pattern"
 """The meta key of the pattern of such a page's URL."""
 AGAIN = "browser_again"
-"""The meta key of a request that renders what HTTP has brought already."""
+"""The meta key of a request that renders what HTTP has brought already: the request that was answered by HTTP."""
 KINDS = ("wait_for", "click", "fill", "scroll", "consent")
 
 

@@ -45,6 +45,8 @@ class FailedRequest:
     """How many attempts there were, the last included."""
     death: int = 1
     """How many-th of its deaths it is."""
+    screenshot: bytes = b""
+    """PNG of the wall that it died of; b"" where there is none."""
 
     @classmethod
     def of_lease(cls, lease: Lease, stage: str, reason: str, why: str, **about: Any) -> Self:

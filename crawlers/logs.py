@@ -16,6 +16,8 @@ from crawlers.masking.hidden import Hidden, passwords
 from crawlers.masking.masking import Masking
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from crawlers.masking.masker import Masker
 
 _of_process: dict[str, Any] = {}
@@ -109,6 +111,11 @@ def install(settings: Any) -> None:
 def mask(masker: Masker | None) -> None:
     """Apply what the sites of this process's crawl mask to its log from now on."""
     _hidden.masker = masker
+
+
+def hide_listed(passwords: Iterable[str]) -> None:
+    """Show none of these from now on, which a list beside the settings holds; an older one is forgotten."""
+    _hidden.hide_listed(passwords)
 
 
 def _handler(settings: Any) -> logging.Handler:

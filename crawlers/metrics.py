@@ -55,7 +55,10 @@ ROUTES = Counter(
     "seine_routes", "Pages that routing decided: http, browser, same, more, failed.", ("route",), registry=REGISTRY
 )
 BROWSER_PAGES = Counter(
-    "seine_browser_pages", "Pages rendered, by backend and end.", ("backend", "end"), registry=REGISTRY
+    "seine_browser_pages",
+    "Pages rendered, or drawn for letters, by backend and end.",
+    ("backend", "end"),
+    registry=REGISTRY,
 )
 BROWSER_SECONDS = Histogram("seine_browser_seconds", "Of a page, from its lease to its end.", registry=REGISTRY)
 BROWSER_LAUNCHES = Counter("seine_browser_launches", "Browsers started.", ("backend",), registry=REGISTRY)

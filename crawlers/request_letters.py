@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -12,6 +13,7 @@ from crawlers.exceptions import Undelivered
 from crawlers.failed_request import DOWNLOAD, SPIDER, FailedRequest
 from crawlers.frontier.codec import RequestCodec, Unstorable
 from crawlers.outcomes import CURRENT, ITEM_REASON
+from crawlers.refusals import Banned
 from pipelines.dead_letter import DeadLetters
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class RequestLetters:
         """Whether the letter is delivered: where it is not, the worker closes, and the request is not settled."""
         CURRENT.set(record)
         try:
-            await self._letters.send_request(self._failed(record, result, reason, why))
+            failed = self._failed(record, result, reason, why)
+            await self._letters.send_request(replace(failed, screenshot=await self._screenshot(result, failed.site)))
         except Undelivered as error:
             log.warning("dead letter not delivered", url=record.request.url, error=str(error))
             return False
@@ -58,6 +61,13 @@ class RequestLetters:
             log.exception("dead letter failed", url=record.request.url)
             return False
         return True
+
+    async def _screenshot(self, result: Any, site: str) -> bytes:
+        """Of the wall that a request died of; b"" where there is none, or its letter cannot refer to it."""
+        error = result.value if isinstance(result, Failure) else None
+        if not isinstance(error, Banned) or error.picture is None or not self._letters.take_screenshots(site):
+            return b""
+        return await error.picture() or b""
 
     def _failed(self, record: RequestRecord, result: Any, reason: str, why: str) -> FailedRequest:
         spider: Any = self._crawler.spider

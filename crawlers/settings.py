@@ -95,6 +95,7 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated: URL [label= tier= region= weight=], or direct")
@@ -151,7 +152,7 @@ BROWSER_EGRESS_CLIENTS = env("BROWSER_EGRESS_CLIENTS", list, [], "networks of th
 BROWSER_TMP_DIR = env("BROWSER_TMP_DIR", str, None, "folder of the workers' private ones; the system's when unset")
 BROWSER_PROCESSES = env("BROWSER_PROCESSES", int, 1, "browsers at once in a worker")
 BROWSER_PAGES = env("BROWSER_PAGES", int, 4, "pages at once in a browser")
-BROWSER_PAGE_USES = env("BROWSER_PAGE_USES", int, 5, "pages that a tab shows until it is replaced")
+BROWSER_PAGE_USES = env("BROWSER_PAGE_USES", int, 20, "pages that a tab shows until it is replaced")
 BROWSER_RETIRE_PAGES = env("BROWSER_RETIRE_PAGES", int, 1000, "pages until a browser is replaced")
 BROWSER_RETIRE_SECONDS = env("BROWSER_RETIRE_SECONDS", float, 3600.0, "seconds until a browser is replaced")
 BROWSER_RETIRE_MEMORY = env("BROWSER_RETIRE_MEMORY", int, 2048, "MiB of a browser at which it is replaced")

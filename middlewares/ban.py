@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -10,12 +11,11 @@ from scrapy import Request
 from scrapy.downloadermiddlewares.retry import get_retry_request
 from scrapy.http import Response
 
+from browser_pool.pictures import picture_of
 from crawlers import metrics
-from crawlers.bans.detecting import Wall, find_wall
+from crawlers.bans.finding import WallFinder
 from crawlers.bans.hooks import ban_detected, load_solver
 from crawlers.bans.signatures import CAPTCHA
-from crawlers.bans.site_rules import SiteWalls
-from crawlers.budgets import site_of
 from crawlers.refusals import Banned
 from crawlers.robots.fetching import ROBOTS_TXT
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
+    from crawlers.bans.detecting import Wall
     from crawlers.bans.hooks import CaptchaSolver
 
 log = structlog.get_logger("seine.ban")
@@ -36,7 +37,7 @@ class BanMiddleware:
     """Works on decompressed answers, after redirects. A wall ends the attempt: the frontier tries the request again,
     later and slower, and after the last attempt it is dead as its kind, which is its letter's reason.
 
-    A CAPTCHA is first shown to the operator's solver, where there is one.
+    A CAPTCHA is first shown to the operator's solver, where there is one; its letter gets a picture of it.
     """
 
     def __init__(self, crawler: Crawler, solver: CaptchaSolver | None):
@@ -44,10 +45,9 @@ class BanMiddleware:
         self._crawler = crawler
         self._solver = solver
         self._patience = settings.getfloat("CAPTCHA_SOLVER_TIMEOUT")
-        self._statuses = frozenset(int(status) for status in settings.getlist("BAN_STATUSES"))
         self._most_tries = settings.getint("RETRY_TIMES")
         self._is_durable = settings.getbool("FRONTIER_ENABLED")
-        self._own: dict[str, SiteWalls] = {}
+        self._walls = WallFinder(crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -57,22 +57,8 @@ class BanMiddleware:
         """The response, or what comes in its place. Raises Banned."""
         if ROBOTS_TXT in request.meta:
             return response
-        wall = self._find(request, response)
+        wall = self._walls.find(request, response)
         return response if wall is None else self._meet(wall, request, response)
-
-    def _find(self, request: Request, response: Response) -> Wall | None:
-        own = self._walls_of(request)
-        if own is not None and not own.is_on:
-            return None
-        return find_wall(response.url, response.status, response.headers, response.body, self._statuses, own)
-
-    def _walls_of(self, request: Request) -> SiteWalls | None:
-        site = site_of(request, self._crawler.spider)
-        if site is None:
-            return None
-        if site.name not in self._own:
-            self._own[site.name] = SiteWalls(site)
-        return self._own[site.name]
 
     async def _meet(self, wall: Wall, request: Request, response: Response) -> Response | Request:
         metrics.BANS.labels(wall.kind, wall.vendor).inc()
@@ -85,7 +71,8 @@ class BanMiddleware:
             spider: Any = self._crawler.spider
             if again := get_retry_request(request, spider=spider, reason=wall.kind):
                 return again
-        raise Banned(wall.kind, f"{wall.vendor or 'a wall'}: {wall.sign}", response)
+        picture = partial(picture_of, self._crawler, request, response) if wall.kind == CAPTCHA else None
+        raise Banned(wall.kind, f"{wall.vendor or 'a wall'}: {wall.sign}", response, picture)
 
     async def _solve(self, request: Request, response: Response) -> Response | Request | None:
         tries = request.meta.get(_TRIES, 0)
@@ -102,4 +89,4 @@ class BanMiddleware:
         if isinstance(solved, Request):
             solved.meta[_TRIES] = tries + 1
             return solved
-        return solved if isinstance(solved, Response) and self._find(request, solved) is None else None
+        return solved if isinstance(solved, Response) and self._walls.find(request, solved) is None else None

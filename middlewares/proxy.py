@@ -11,9 +11,8 @@ from crawlers.bans.hooks import ban_detected
 from crawlers.browser_rules import asked_of
 from crawlers.budgets import site_of
 from crawlers.domains import domain_of
-from crawlers.proxies.health import Results
 from crawlers.proxies.listing import DIRECT, DIRECTLY, is_configured
-from crawlers.proxies.pool import WAY, ProxyPool, Wanted, label_of
+from crawlers.proxies.pool import JAR, WAY, ProxyPool, Wanted, label_of
 from middlewares.identity import IdentityMiddleware
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from scrapy import Request
     from scrapy.crawler import Crawler
+    from scrapy.http import Response
 
     from crawlers.site_config import Site
 
@@ -29,6 +29,7 @@ class ProxyMiddleware:
     """Sets `meta["proxy_choice"]`, and `meta["proxy_label"]` for the record.
 
     Sessions and browser-like identities keep their proxy; where that can no longer be used, the identity ends with it.
+    A bot's cookies go back by the proxy that they came by, while that is one of those that may be taken.
     `meta["use_proxy"]` names a proxy, a tier or "direct"; a request that brings its own `meta["proxy"]` keeps it.
     """
 
@@ -36,6 +37,7 @@ class ProxyMiddleware:
         self._crawler = crawler
         self._pool = ProxyPool.of(crawler)
         self._everything = Wanted()
+        self._has_cookies = crawler.settings.getbool("COOKIES_ENABLED")
         self._by_site = {name: _wanted(site) for name, site in getattr(crawler.spider, "sites", {}).items()}
         for name, wanted in self._by_site.items():
             self._pool.check(wanted, f"{name}.toml: proxies")
@@ -72,6 +74,7 @@ class ProxyMiddleware:
 
     def _choose(self, request: Request, domain: str) -> None:
         meta = request.meta
+        meta.pop(JAR, None)
         site = site_of(request, self._crawler.spider)
         wanted = self._by_site.get(site.name, self._everything) if site is not None else self._everything
         name = meta.get("use_proxy")
@@ -83,15 +86,20 @@ class ProxyMiddleware:
         else:
             meta.pop("proxy_label", None)
 
+    def process_response(self, request: Request, response: Response) -> Response:
+        """What comes this far was no wall."""
+        self._pool.judged(request)
+        return response
+
     def on_ban(self, request: Request) -> None:
         """Whom the site has shown a wall is left out there for a while."""
-        if (way := request.meta.get(WAY)) is not None:
-            self._pool.note(way, domain_of(request.url), Results(banned=1))
+        self._pool.judged(request, is_wall=True)
 
     def _of_session(self, request: Request, site: Site | None, domain: str, wanted: Wanted) -> Any:
         session = self._session(request, site, domain)
         if not session:
-            return self._pool.choose(domain, wanted)
+            request.meta[JAR] = jar = self._jar(request, domain)
+            return self._pool.choose(domain, wanted, jar=jar)
         if (way := self._pool.of_session(session, domain, wanted)) is not None:
             return way
         if "identity_label" in request.meta and self._pool.has_session(session):
@@ -99,6 +107,10 @@ class ProxyMiddleware:
             identities.renew(request)
             session = self._session(request, site, domain)
         return self._pool.choose(domain, wanted, session)
+
+    def _jar(self, request: Request, domain: str) -> str:
+        """Of a bot's cookies, which a site is to see from where it set them."""
+        return f"{domain} cookies" if self._has_cookies and not request.meta.get("dont_merge_cookies") else ""
 
     def _session(self, request: Request, site: Site | None, domain: str) -> str:
         """Who keeps a proxy: an identity, a session; a bot in the browser, whose contexts are costly."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -14,6 +16,7 @@ from crawlers import metrics
 from crawlers.browser_rules import AGAIN, PATTERN, RENDERED, ROUTE
 from crawlers.budgets import site_of
 from crawlers.frontier.connection import Servers
+from crawlers.frontier.downloader import FleetDownloader
 from crawlers.frontier.keys import Keys
 from crawlers.reading import is_markup
 from crawlers.robots.fetching import ROBOTS_TXT
@@ -24,6 +27,7 @@ from crawlers.routing.sharing import LocalRoutes, SharedRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from contextlib import AbstractContextManager
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -61,6 +65,8 @@ class RoutingMiddleware:
             keys = Keys(settings["FRONTIER_NAMESPACE"], crawler.spider.name, settings.getint("FRONTIER_SHARDS"))  # type: ignore[union-attr]
             self._routes = SharedRoutes([*sites], Servers.from_settings(settings), keys)
         self._opening: asyncio.Task[None] | None = None
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """To compare, by site and field: of this worker's pages one asks the fleet."""
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -122,8 +128,6 @@ class RoutingMiddleware:
         if route == BROWSER:
             self._routes.note(site.name, Op("pages", field_of(known.main_look(pattern), pattern), 1))
             return self._ended(request, response, route)
-        if response.status == 304 and any(known.of(pattern, look).more for look in ("full", "bare")):
-            return self._not_modified(request, response)
         if not (200 <= response.status < 300 and isinstance(response, TextResponse) and is_markup(response)):
             return self._ended(request, response, route)
         if not may_change(response.body):
@@ -148,23 +152,48 @@ class RoutingMiddleware:
         return self._routes.known(site.name).of(pattern, look).is_due(self._slips)
 
     async def _look_closer(self, request: Request, response: TextResponse, site: Site, plain: Findings) -> Response:
-        """Compare, or wait for the comparison of another page that tells."""
-        pattern, way = request.meta[PATTERN], self._way(site, request.meta[PATTERN], plain)
+        """Compare, or wait for the comparison of another page that tells: of this worker without asking Redis."""
+        pattern = request.meta[PATTERN]
         field = field_of(plain.look, pattern)
-        while way != BROWSER:
+        way, turn = self._way(site, pattern, plain), self._turns[site.name, field]
+        if way is None or (way == HTTP and not turn.locked()):
+            with self._aside(request):
+                await turn.acquire()
+            try:
+                if await self._is_ours_to_compare(request, site, plain, field):
+                    must_render = self._way(site, pattern, plain) != HTTP
+                    return await self._compare(request, response, site, plain, must_render=must_render)
+            finally:
+                turn.release()
+        if self._way(site, pattern, plain) == BROWSER:
+            return await self._compare(request, response, site, plain, must_render=True)
+        self._routes.note(site.name, Op("pages", field, 1))
+        return self._ended(request, response, HTTP)
+
+    async def _is_ours_to_compare(self, request: Request, site: Site, plain: Findings, field: str) -> bool:
+        """Whether the fleet leaves it to this page. If not, the way is known: from a comparison of another worker's."""
+        pattern = request.meta[PATTERN]
+        while not self._is_known(site, pattern, plain):
             is_ours = await self._routes.tell(site.name, Op("claim", field, self._claim_ms))
-            way = self._way(site, pattern, plain)  # Redis has told the fleet's
-            is_enough = self._is_enough(site, pattern, plain)
-            if is_ours and not is_enough:
-                break
+            if is_ours and not self._is_known(site, pattern, plain):  # Redis has told the fleet's
+                return True
             if is_ours:
                 await self._routes.tell(site.name, Op("release", field))
-            if way == HTTP:
-                self._routes.note(site.name, Op("pages", field, 1))
-                return self._ended(request, response, HTTP)
-            if way is None:
-                await asyncio.sleep(_POLL)
-        return await self._compare(request, response, site, plain, must_render=way != HTTP)
+            elif self._way(site, pattern, plain) is not None:
+                return False
+            else:
+                with self._aside(request):
+                    await asyncio.sleep(_POLL)
+        return False
+
+    def _is_known(self, site: Site, pattern: str, plain: Findings) -> bool:
+        """Whether nothing needs to be compared: pages that are rendered are."""
+        return self._way(site, pattern, plain) == BROWSER or self._is_enough(site, pattern, plain)
+
+    def _aside(self, request: Request) -> AbstractContextManager[None]:
+        assert self._crawler.engine is not None
+        downloader = self._crawler.engine.downloader
+        return downloader.aside(request) if isinstance(downloader, FleetDownloader) else nullcontext()
 
     async def _compare(
         self, request: Request, response: TextResponse, site: Site, plain: Findings, *, must_render: bool
@@ -193,14 +222,9 @@ class RoutingMiddleware:
             return self._instead(request, rendered, MORE)
         return self._ended(request, response, SAME)
 
-    async def _not_modified(self, request: Request, response: Response) -> Response:
-        """HTTP's page is as it was; what scripts fill it with may not be."""
-        rendered = await self._render(request)
-        return self._instead(request, rendered, BROWSER)
-
     async def _render(self, request: Request) -> Response:
         """What the browser has in the place of `request`."""
-        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: True}, dont_filter=True)
+        again = request.replace(meta={**request.meta, ROUTE: BROWSER, AGAIN: request}, dont_filter=True)
         assert self._crawler.engine is not None
         return await self._crawler.engine.download_async(again)
 

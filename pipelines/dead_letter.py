@@ -17,6 +17,7 @@ import structlog
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.frontier.request_json import hash_of
+from crawlers.items import PNG
 from crawlers.masking.masking import Masking
 from crawlers.sink_load import SinkLoad
 from pipelines.claims.claims import Claims
@@ -81,8 +82,15 @@ class DeadLetters:
         await self._write(self._wording.of_item(item, error, stage), stage)
 
     async def send_request(self, failed: FailedRequest) -> None:
-        """The same for a request."""
-        await self._write(self._wording.of_request(failed), failed.stage)
+        """The same for a request, whose screenshot is in the claim store before."""
+        claim = None
+        if failed.screenshot and self._claims is not None:
+            claim = await self._claims.put(failed.screenshot, PNG)
+        await self._write(self._wording.of_request(failed, claim), failed.stage)
+
+    def take_screenshots(self, site: str) -> bool:
+        """Whether there is a store for them, and no rule of `site` that would have to mask what they show."""
+        return self._claims is not None and self._wording.may_show_pictures(site)
 
     @contextmanager
     def blocked(self) -> Iterator[None]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from itemadapter import ItemAdapter
 
 from crawlers.domains import domain_of
-from crawlers.frontier.request_json import form_of, hash_of, without_bytes
+from crawlers.frontier.request_json import SCREENSHOT, form_of, hash_of, without_bytes
+from crawlers.items import PNG
 from crawlers.outcomes import CURRENT
 from pipelines.schemas import committed_versions
 
 if TYPE_CHECKING:
     from crawlers.failed_request import FailedRequest
+    from crawlers.items import ClaimCheck
     from crawlers.masking.masker import Masker
     from crawlers.masking.masking import Masking
 
@@ -87,14 +89,20 @@ class Wording:
         key = "/".join(str(fields.get(name) or "") for name in ("site", "identity"))
         return Letter(key, value, headers, item)
 
-    def of_request(self, failed: FailedRequest) -> Letter:
-        """The letter of a request that ended dead."""
+    def may_show_pictures(self, site: str) -> bool:
+        """Whether the letters of `site` may refer to pictures, which cannot be masked."""
+        masker = self._masking.of_site(site)
+        return masker is None or masker.content(b"", PNG) is not None
+
+    def of_request(self, failed: FailedRequest, screenshot: ClaimCheck | None = None) -> Letter:
+        """The letter of a request that ended dead, and refers to the screenshot of what it died of."""
         masker = self._masking.of_site(failed.site)
-        value, kind, is_masked = _request_value(failed, masker)
+        value, kind, is_masked = _request_value(failed, masker, screenshot)
         url, why = (failed.url, failed.why) if masker is None else (masker.url(failed.url), masker.text(failed.why))
         headers = {
             **self._about(REQUEST, failed.stage, failed.reason, why),
             "content-type": kind,
+            SCREENSHOT: screenshot.uri if screenshot is not None else "",
             "masked": "1" if is_masked else "",
             "letter_id": _letter_id(REQUEST, failed.crawl, failed.spider, failed.id.hex(), failed.death),
             "attempt": failed.attempt,
@@ -144,8 +152,11 @@ def _origin() -> dict[str, Any]:
     }
 
 
-def _request_value(failed: FailedRequest, masker: Masker | None) -> tuple[bytes, str, bool]:
+def _request_value(
+    failed: FailedRequest, masker: Masker | None, screenshot: ClaimCheck | None
+) -> tuple[bytes, str, bool]:
     """(value, content type, whether it is not the request as it was): JSON; the bytes of what is no request."""
+    shown = {SCREENSHOT: asdict(screenshot)} if screenshot is not None else {}
     try:
         form = form_of(failed.data) if failed.data else {"url": failed.url, "unstorable": True}
     except ValueError:
@@ -153,9 +164,9 @@ def _request_value(failed: FailedRequest, masker: Masker | None) -> tuple[bytes,
             return failed.data, _BYTES, False
         return _json_of(hash_of(failed.data)), _JSON, True  # nobody knows what is in there
     if masker is None:
-        return _json_of(form), _JSON, False
+        return _json_of(form | shown), _JSON, False
     masked = masker.mapping(without_bytes(form))
-    return _json_of(masked), _JSON, masked != form
+    return _json_of(masked | shown), _JSON, masked != form
 
 
 def _letter_id(*parts: object) -> str:

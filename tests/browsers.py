@@ -52,7 +52,7 @@ async def pool_of(
         await pool.close()
     assert not os.listdir(folder)
     left = [process for process in children() if process not in before]
-    assert not left
+    assert not left, left
 
 
 @contextmanager
@@ -73,11 +73,16 @@ def chromiums() -> list[psutil.Process]:
 
 
 def _is_main(process: psutil.Process) -> bool:
-    try:
-        command = process.cmdline()
-    except psutil.Error:
-        return False
+    command = command_of(process)
     return any("--remote-debugging-port" in part for part in command) and not any("--type=" in part for part in command)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; [] of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def run(work: Awaitable[Any], seconds: float = 60) -> Any:

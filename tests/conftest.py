@@ -12,6 +12,7 @@ import pytest
 
 from deploy.demo_shop import DemoShop, running_shop
 from deploy.local import Stack, StackConfig
+from tests.browsers import short_folder
 from tests.fleet import FrontierSeine
 from tests.letters import OTHER_SITE, Letters
 from tests.servers.certificates import Certificate
@@ -140,6 +141,14 @@ def letters(seine: Seine, sites: Path, redis_server: RedisServer) -> Letters:
     (sites / "other.toml").write_text(OTHER_SITE)
     seine.env |= {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
     return Letters(seine, redis_server)
+
+
+@pytest.fixture
+def browser_folder() -> Iterator[Path]:
+    """Of crawls' browsers: empty again in the end."""
+    with short_folder() as made:
+        yield made
+        assert not list(made.iterdir())
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ LIVES = 30_000
 MOST_LOSSES = 3
 MOST_ATTEMPTS = 3
 LOOK = 500
-GOOD, FAILED, THROTTLED = 0, 1, 2
+GOOD, FAILED, THROTTLED, UNASKED = 0, 1, 2, 3
 
 
 @dataclass
@@ -301,6 +301,11 @@ class Worker:
     def lease(self, want: int = 100, look: int = LOOK, per_domain: int = 100, slots: str = "") -> list[Leased]:
         return self.ask(want, look, per_domain, slots=slots).leases
 
+    def again(self, lease: Leased, look: int = LOOK) -> tuple[str, int, int]:
+        """(what, moment, delay): whether and when a request that was sent may be sent once more."""
+        what, wait, delay = self._run("again", lease.id, lease.token, self.shard.limits.delay, look)
+        return what.decode(), self.shard.now + wait, delay
+
     def settle(self, *operations: tuple[Any, ...]) -> tuple[int, list[bytes]]:
         """(leases that were no longer its own, ids that ran out of attempts)"""
         self.settled += 1
@@ -338,7 +343,7 @@ def began(lease: Leased, since: int = 0) -> tuple[Any, ...]:
 
 
 def ended(lease: Leased, latency: int = 100, verdict: int = 0, retry_after: int = 0) -> tuple[Any, ...]:
-    """Verdict 0: good, 1: failed, 2: throttled."""
+    """Verdict 0: good, 1: failed, 2: throttled, 3: not asked."""
     return ("ended", lease.id, lease.token, latency, verdict, retry_after)
 
 
@@ -352,6 +357,10 @@ def retry(
     lease: Leased, after: int = 0, reason: str = "timeout", data: bytes = b"", *, started: bool = True
 ) -> tuple[Any, ...]:
     return ("retry", lease.id, lease.token, int(started), after, reason, MOST_ATTEMPTS, data)
+
+
+def postpone(lease: Leased, after: int = 0, *, started: bool = True) -> tuple[Any, ...]:
+    return ("postpone", lease.id, lease.token, int(started), after)
 
 
 def release(lease: Leased, *, started: bool = False) -> tuple[Any, ...]:

@@ -104,6 +104,8 @@ class PathSpider(Spider):
         what = response.url.rpartition("/")[2].partition("-")[0]
         if what == "busy":  # the event loop stands still, and what should start is late
             time.sleep(float(response.url.rpartition("-")[2]))
+        if what == "request":
+            log.info("asked", headers=response.request.headers.to_unicode_dict())
         if what == "error":
             raise RuntimeError("as asked")
         if what == "again":

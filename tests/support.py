@@ -78,7 +78,7 @@ class Seine:
             process.kill()
             out, err = process.communicate()
             raise AssertionError(f"{args} still runs after {timeout} s:\n{err[-3000:]}") from None
-        return Finished(process.returncode, out, err, _events(err))
+        return Finished(process.returncode, out, err, events_in(err))
 
     def crawl(self, *args: str, timeout: float = 180, **settings: Any) -> Finished:
         """`scrapy crawl product_spider` with those arguments and `-s` settings."""
@@ -86,7 +86,8 @@ class Seine:
         return self.run("crawl", "product_spider", *args, *options, timeout=timeout)
 
 
-def _events(text: str) -> list[dict[str, Any]]:
+def events_in(text: str) -> list[dict[str, Any]]:
+    """The structured log in what a command has written."""
     return [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
 
 

@@ -120,7 +120,14 @@ def test_local_names_are_refused_where_a_proxy_would_resolve_them() -> None:
     for name in ("localhost", "a.localhost.", "metadata.google.internal", "printer.local", "127.1"):
         assert RULES.refusal_of_name(name), name
     assert RULES.refusal_of_name("shop.example") is None
-    assert AddressRules(["10.0.0.0/8"]).refusal_of_name("shop.internal") is None
+    with_a_network = AddressRules(["10.0.0.0/8"])
+    assert with_a_network.refusal_of_name("shop.internal") is None
+    for name in ("localhost", "LOCALHOST.", "a.localhost", "metadata.google.internal", "Metadata.", "127.0.0.1"):
+        assert with_a_network.refusal_of_name(name), name
+    for network in ("127.0.0.0/8", "::1/128"):
+        with_loopback = AddressRules([network])
+        assert with_loopback.refusal_of_name("localhost") is None
+        assert with_loopback.refusal_of_name("metadata.google.internal")
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "lan", "10.0.0.0/40"])

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browsers import short_folder
 from tests.fleet import Ended, FrontierSeine, links
 from tests.servers.web import Page, WebServer
 
 Web = Callable[..., WebServer]
-
-
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
 
 
 def render(fleet: FrontierSeine, server: WebServer, folder: Path, **settings: Any) -> Ended:

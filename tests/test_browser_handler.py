@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,21 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.demo_shop import DemoShop
-from tests.browsers import short_folder
 from tests.servers.forward_proxy import RunningProxy
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
 
 SHOWN = "<p id=a>plain</p><script>document.getElementById('a').textContent = 'rendered'</script>"
 Web = Callable[..., WebServer]
-
-
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    """Where the crawl's browsers have their private folder: empty again in the end."""
-    with short_folder() as folder:
-        yield folder
-        assert not os.listdir(folder)
 
 
 class Pages:

@@ -10,10 +10,11 @@ import pytest
 
 from browser_pool.backend import Cookie, Rendered
 from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import Action
 from crawlers.identity import Identity
-from tests.browsers import BACKENDS, BOT, pool_of, short_folder, task
+from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, short_folder, task
 from tests.servers.web import Page, WebServer
 
 SCROLLING = """<ul id="list"></ul><script>
@@ -24,6 +25,7 @@ function more() { for (let i = 0; i < 20; i++) {
 more();
 addEventListener("scroll", () => { if (count < 60) setTimeout(more, 50); });
 </script>"""
+SHADOW = "host.attachShadow({mode: 'open'}).innerHTML = '<p class=ready>a</p>'"
 FORM = """<div id="banner"><button id="accept" onclick="document.getElementById('banner').remove()">OK</button></div>
 <input id="q"><button id="go" onclick="document.body.append('you asked for ' + document.getElementById('q').value)">Go
 </button>"""
@@ -36,8 +38,8 @@ class Shared:
         self._runner = runner
         self.pool = pool
 
-    def render(self, url: str, identity: Identity = BOT, **changes: Any) -> Rendered:
-        return self._runner.run(self.pool.render(task(url, **changes), identity))
+    def render(self, url: str, identity: Identity = BOT, depart: Any = None, **changes: Any) -> Rendered:
+        return self._runner.run(self.pool.render(task(url, **changes), identity, depart))
 
     def render_all(self, urls: list[str]) -> list[Rendered]:
         async def together() -> list[Rendered]:
@@ -69,6 +71,18 @@ def test_a_page_is_what_its_scripts_make_of_it(browsers: Shared, web: Web) -> No
     assert (rendered.url, rendered.status) == (site.url + "/", 200)
     assert ("content-type", "text/html") in [(name.lower(), value) for name, value in rendered.headers]
     assert rendered.timings["first_byte"] <= rendered.timings["total"]
+
+
+def test_a_page_departs_with_its_tab_and_tells_when_it_is_asked_for(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("x")})
+    steps = []
+
+    async def depart() -> None:
+        steps.append("departs")
+        assert not site.visits
+
+    browsers.render(site.url + "/", depart=depart, on_asked=lambda: steps.append("is asked for"))
+    assert steps == ["departs", "is asked for"]
 
 
 def test_the_last_of_all_redirects_counts(browsers: Shared, web: Web) -> None:
@@ -158,6 +172,46 @@ def test_what_a_page_waits_for_must_come(browsers: Shared, web: Web) -> None:
     assert b"now" in browsers.render(site.url + "/soon", wait_for=".ready").body
     with pytest.raises(BrowserTimeout):
         browsers.render(site.url + "/never", wait_for=".ready", timeout=3)
+
+
+def test_a_page_is_waited_for_until_it_is_visible(browsers: Shared, web: Web) -> None:
+    showing = "document.querySelector('p').hidden = false; document.body.append('sho' + 'wn')"
+    site = web(
+        {"/": Page(f"<body><p class=ready hidden>now</p><script>setTimeout(() => {{ {showing} }}, 300)</script>")}
+    )
+    assert b"shown" in browsers.render(site.url + "/", wait_for=".ready").body
+
+
+def test_waiting_goes_on_in_the_document_that_a_script_leads_to(browsers: Shared, web: Web) -> None:
+    site = web({
+        "/": Page("<script>setTimeout(() => location.href = '/next', 300)</script>"),
+        "/next": Page("<p class=ready>there</p>"),
+    })  # fmt: skip
+    rendered = browsers.render(site.url + "/", wait_for=".ready")
+    assert (rendered.url, b"there" in rendered.body) == (site.url + "/next", True)
+
+
+@pytest.mark.parametrize("browsers", [PlaywrightBackend], ids=["playwright"], indirect=True)
+@pytest.mark.parametrize(
+    ("body", "selector"),
+    [
+        (f"<div id=host></div><script>{SHADOW}</script>", ".ready"),
+        ("<div class=ready style='display: contents'>text</div>", ".ready"),
+        ("<p>all there</p>", "text=all there"),
+        ("<p>all there</p>", "p:has-text('there')"),
+        ("<p>all there</p>", "//p"),
+    ],
+)
+def test_playwright_finds_what_css_does_not(browsers: Shared, web: Web, body: str, selector: str) -> None:
+    site = web({"/": Page(f"<body>{body}")})
+    assert browsers.render(site.url + "/", wait_for=selector).status == 200
+
+
+@pytest.mark.parametrize("browsers", [PlaywrightBackend], ids=["playwright"], indirect=True)
+def test_windows_have_no_pages_of_their_own(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("a page")})
+    browsers.render(site.url + "/")
+    assert not [part for process in children() for part in command_of(process) if "webui" in part]
 
 
 def test_json_that_scripts_fetch_is_captured_by_pattern(browsers: Shared, web: Web) -> None:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.claims.resolver import Resolver
-from tests.browsers import short_folder
 from tests.servers.web import Page, WebServer
 from tests.support import Finished, Seine, consume
 
 PRODUCT = '<script type="application/ld+json">{"@type": "Product", "name": "Tent", "sku": "1"}</script><h1>Tent</h1>'
 PNG = b"\x89PNG\r\n"
 Web = Callable[..., WebServer]
-
-
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
-        assert not os.listdir(folder)
 
 
 class Shot:

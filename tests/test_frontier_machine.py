@@ -298,6 +298,22 @@ class FrontierMachine(RuleBasedStateMachine):
         return at
 
     @precondition(lambda self: any(self.sent(member) for member in self.members))
+    @rule(which=some)
+    def start_again(self, which: int) -> None:
+        """What was sent is to be sent once more, as by a browser after plain HTTP."""
+        sent = [(member, held) for member in self.members for held in self.sent(member)]
+        planned = {held.lease.domain for member in self.members for held in member.held if held.is_planned}
+        wanted = [(member, held) for member, held in sent if held.lease.domain in planned] or sent
+        member, held = wanted[which % len(wanted)]
+        what, start, delay = member.worker.again(held.lease)
+        if what == "go":
+            assert start >= max(self.shard.now, self.not_before.get(held.lease.domain, 0))
+            held.lease = held.lease._replace(start=start, delay=delay)
+            held.started = delay == 0
+        else:
+            assert what in ("wait", "shut")
+
+    @precondition(lambda self: any(self.sent(member) for member in self.members))
     @rule(
         which=some,
         most=st.integers(1, 6),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scrapy.http import Headers
@@ -14,10 +15,10 @@ from crawlers.exceptions import SiteError
 from crawlers.identities.agents import desktop_browsers
 from crawlers.identities.headers import OVERRIDABLE, dress, template_of, undress
 from crawlers.identities.languages import languages_of
-from crawlers.identities.profiles import BrowserProfile, profile_of
+from crawlers.identities.profiles import BrowserProfile, engines_profile, profile_of
 from crawlers.site_config import load_site
-from tests.browsers import short_folder
 from tests.fleet import FrontierSeine, links
+from tests.servers.browser import RemoteBrowser
 from tests.servers.web import Page, Visit, WebServer
 from tests.support import Seine
 
@@ -93,6 +94,19 @@ def test_hints_follow_from_the_user_agent_as_real_browsers_derive_them(user_agen
 )
 def test_what_is_no_browser_that_we_know_has_no_profile(user_agent: str) -> None:
     assert profile_of(user_agent) is None
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "brands", "family"),
+    [
+        (CHROME.format(150), ["Chromium", "Not.A/Brand"], "chromium"),
+        (CHROME.format(150), ["Chromium", "Not.A/Brand", "Google Chrome"], "chrome"),
+        (EDGE.format(150, 150), ["Chromium", "Not.A/Brand", "Microsoft Edge"], "edge"),
+    ],
+)
+def test_an_engine_is_known_by_name_and_brands(user_agent: str, brands: list[str], family: str) -> None:
+    profile = engines_profile(user_agent, brands)
+    assert profile == BrowserProfile(family, 150, "Windows", user_agent)
 
 
 @pytest.mark.parametrize("profile", desktop_browsers(), ids=lambda profile: f"{profile.name}-{profile.platform}")
@@ -242,20 +256,31 @@ def test_a_session_has_its_identity_to_itself(offline: Seine, web: Web) -> None:
     assert agents[1] == agents[3]
 
 
-@pytest.fixture
-def browser_folder() -> Iterator[Path]:
-    with short_folder() as folder:
-        yield folder
+@pytest.fixture(params=["installed", "remote chromium", "remote chromedriver"])
+def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Settings that say where the browser is; the one beside a remote one has another version."""
+    kind = request.param.removeprefix("remote ")
+    if kind == "installed":
+        yield {}
+        return
+    other = tmp_path / "chromium"
+    other.write_text("#!/bin/sh\necho Chromium 99.0.4844.51\n")
+    other.chmod(0o755)
+    backend = {"chromium": "playwright", "chromedriver": "selenium"}[kind]
+    with RemoteBrowser(kind) as remote:
+        yield {"BROWSER_REMOTE_URL": remote.url, "BROWSER_BACKEND": backend, "BROWSER_EXECUTABLE": other}
 
 
-def test_http_and_browser_are_one_identity(fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path) -> None:
+def test_http_and_browser_are_one_identity(
+    fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path, browser: dict[str, Any]
+) -> None:
     """A sitemap comes by plain HTTP, its page by a real Chromium: by their headers nobody can tell them apart."""
     headers = {"Content-Type": "application/xml", "Set-Cookie": "basket=7; Path=/"}
     server = web({"/page": Page("<p>here</p>")})
     server.pages["/map.xml"] = Page(f"<urlset><url><loc>{server.url}/page</loc></url></urlset>", headers=headers)
     rules = f'{BROWSER}[browser]\nwhen = "always"'
     write_site(sites, server, rules=rules, head=f'locale = "de-DE"\nsitemaps = ["{server.url}/map.xml"]')
-    assert fleet.crawl("-a", "sites=mine", BROWSER_TMP_DIR=browser_folder).code == 0
+    assert fleet.crawl("-a", "sites=mine", BROWSER_TMP_DIR=browser_folder, **browser).code == 0
     plain, rendered = (
         dict(visit.headers) for path in ("/map.xml", "/page") for visit in server.visits if visit.path == path
     )
@@ -267,6 +292,19 @@ def test_http_and_browser_are_one_identity(fleet: FrontierSeine, sites: Path, we
             one.pop(name, None)
     assert lower == theirs
     assert '"Chromium";v=' in lower["sec-ch-ua"]
+    assert '"Chromium";v="99"' not in lower["sec-ch-ua"]
+
+
+@pytest.mark.parametrize("backend", ["playwright", "selenium"])
+def test_a_remote_browser_that_does_not_tell_its_version_stops_the_start(
+    offline: Seine, nowhere: str, backend: str
+) -> None:
+    remote = {"BROWSER_REMOTE_URL": f"http://me:secret@{nowhere}", "BROWSER_BACKEND": backend}
+    ended = offline.crawl("-a", "urls=http://a.test/", IDENTITY="browser", **remote)
+    [line] = [line for line in ended.err.splitlines() if "BROWSER_REMOTE_URL" in line]
+    assert "which browser is there could not be asked: launch: " in line
+    assert "secret" not in ended.err
+    assert (ended.code, "Traceback" in ended.err) == (1, False)
 
 
 def test_mistakes_are_named(tmp_path: Path, offline: Seine) -> None:

@@ -7,7 +7,6 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,16 +26,24 @@ from crawlers.routing.sharing import SharedRoutes
 from crawlers.site_config import Site, UrlRules
 from deploy.demo_shop import DemoShop
 from deploy.demo_shop.catalog import SCROLL_FIRST
-from tests.browsers import short_folder
 from tests.fleet import FrontierSeine
+from tests.routing_shop import (
+    LISTS,
+    PRODUCTS,
+    RENDERED,
+    Web,
+    anchors,
+    filled,
+    measured,
+    priced,
+    product,
+    routes_in,
+    shop_of,
+)
 from tests.servers.redis import RedisServer
-from tests.servers.web import Page, WebServer
-from tests.support import Finished
+from tests.servers.web import Page
 
-Web = Callable[..., WebServer]
 SHOP = Site("shop", ("shop.example",), product=UrlRules(allow=("/p/",)), follow=UrlRules(allow=("/c/",)))
-RENDERED = ("browser", "same", "more", "failed")
-LISTS, PRODUCTS = "page /c/*", "product /p/*"
 
 
 # --- Patterns
@@ -84,16 +91,6 @@ def test_too_many_patterns_are_one() -> None:
 def found(body: str, path: str = "/c/lamps") -> Findings:
     url = f"http://shop.example{path}"
     return findings_of(HtmlResponse(url, body=f"<html><body>{body}</body></html>".encode()), SHOP, url)
-
-
-def anchors(*paths: str) -> str:
-    return "".join(f'<a href="{path}">x</a>' for path in paths)
-
-
-def product(**fields: str) -> str:
-    offer = {key: fields.pop(key) for key in ("price", "priceCurrency") if key in fields}
-    data = {"@type": "Product", "name": "Lamp", **fields, "offers": {"@type": "Offer", **offer}}
-    return f'<script type="application/ld+json">{json.dumps(data)}</script>'
 
 
 def test_a_list_is_bare_without_products_and_a_product_without_its_price() -> None:
@@ -273,48 +270,8 @@ def test_without_redis_a_worker_goes_by_what_it_sees_and_tells_it_later(
 # --- Crawls with a real browser
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Of the crawl's browsers: empty again in the end."""
-    with short_folder() as made:
-        yield made
-        assert not list(made.iterdir())
-
-
-def routes_in(finished: Finished) -> Counter[str]:
-    return Counter(event["route"] for event in finished.events("request") if "route" in event)
-
-
-def shop_of(web: Web, sites: Path, pages: dict[str, Any], browser: str = "") -> WebServer:
-    """A site "shop" of those pages, whose lists are /c/ and whose products /p/."""
-    server = web(pages)
-    domain = urlsplit(server.url).netloc
-    (sites / "shop.toml").write_text(
-        f'name = "shop"\ndomains = ["{domain}"]\nseeds = ["{server.url}/c/all"]\n'
-        '[product]\nallow = ["/p/"]\n[follow]\nallow = ["/c/"]\n[limits]\ndelay = 0.0\n'
-        f'[browser]\nwhen = "auto"\n{browser}\n'
-    )
-    return server
-
-
-def measured(html: str) -> Page:
-    """A page with a script that changes nothing, as most have one."""
-    return Page(f"<html><body>{html}<script>window.seen = 1</script></body></html>")
-
-
-def filled(html: str) -> Page:
-    """A page whose content comes by a script."""
-    text = json.dumps(html).replace("</", "<\\/")
-    script = f"document.body.insertAdjacentHTML('beforeend', {text})"
-    return Page(f"<html><body><p>Loading</p><script>{script}</script></body></html>")
-
-
-def priced(number: int) -> str:
-    return product(name=f"Lamp {number}", sku=f"L-{number}", price="3.00", priceCurrency="EUR")
-
-
 def test_the_demo_shop_is_had_whole_with_a_tenth_more_pages_rendered_than_need_it(
-    fleet: FrontierSeine, sites: Path, shop: DemoShop, folder: Path
+    fleet: FrontierSeine, sites: Path, shop: DemoShop, browser_folder: Path
 ) -> None:
     """Its scripted products and lists, and lists that grow as one scrolls, need a browser; nothing else does."""
     scrolls = "actions = [{ scroll = 20 }, { scroll = 20 }]"  # a busy machine may take longer than one waits
@@ -329,7 +286,7 @@ def test_the_demo_shop_is_had_whole_with_a_tenth_more_pages_rendered_than_need_i
     needing = sum(row["needs_js"] for row in scripted) + sum(lists)
 
     out = fleet.folder / "first.jsonl"
-    settings = {"BROWSER_TMP_DIR": folder, "CONCURRENT_REQUESTS_PER_DOMAIN": 16}
+    settings = {"BROWSER_TMP_DIR": browser_folder, "CONCURRENT_REQUESTS_PER_DOMAIN": 16}
     first = fleet.crawl("-O", str(out), timeout=400, **settings)
 
     assert first.code == 0, first.err[-2000:]
@@ -355,7 +312,7 @@ def test_the_demo_shop_is_had_whole_with_a_tenth_more_pages_rendered_than_need_i
 
 
 def test_a_page_that_http_has_nothing_of_is_rendered_in_the_same_lease(
-    fleet: FrontierSeine, sites: Path, web: Web, folder: Path
+    fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path
 ) -> None:
     """Of one pattern, some pages are scripts and some are not: each gets what it needs."""
     pages: dict[str, Any] = {"/c/all": measured(anchors(*(f"/p/{number}" for number in range(12))))}
@@ -363,7 +320,7 @@ def test_a_page_that_http_has_nothing_of_is_rendered_in_the_same_lease(
         pages[f"/p/{number}"] = filled(priced(number)) if number % 3 == 0 else measured(priced(number))
     server = shop_of(web, sites, pages)
 
-    finished = fleet.crawl(BROWSER_TMP_DIR=folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
+    finished = fleet.crawl(BROWSER_TMP_DIR=browser_folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
 
     assert finished.code == 0, finished.err[-2000:]
     assert len(finished.events("request", outcome="delivered")) == 12
@@ -377,7 +334,9 @@ def test_a_page_that_http_has_nothing_of_is_rendered_in_the_same_lease(
     assert "/p/*" in fleet.run("frontier", "why", f"{server.url}/p/0").out
 
 
-def test_lists_wait_for_what_the_first_one_shows(fleet: FrontierSeine, sites: Path, web: Web, folder: Path) -> None:
+def test_lists_wait_for_what_the_first_one_shows(
+    fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path
+) -> None:
     """All lists begin to be fetched at once: none goes on by HTTP before it is known whether that is enough."""
     lists = [f"/c/{number}" for number in range(8)]
     pages: dict[str, Any] = {"/c/all": measured(anchors(*lists))}
@@ -386,7 +345,7 @@ def test_lists_wait_for_what_the_first_one_shows(fleet: FrontierSeine, sites: Pa
         pages |= {f"/p/{number}": Page(priced(number)), f"/p/{number}-more": Page(priced(100 + number))}
     shop_of(web, sites, pages)
 
-    finished = fleet.crawl(BROWSER_TMP_DIR=folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
+    finished = fleet.crawl(BROWSER_TMP_DIR=browser_folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
 
     assert finished.code == 0, finished.err[-2000:]
     assert len(finished.events("request", outcome="delivered")) == 16
@@ -396,7 +355,7 @@ def test_lists_wait_for_what_the_first_one_shows(fleet: FrontierSeine, sites: Pa
 
 
 def test_the_operators_word_goes_before_what_was_learnt(
-    fleet: FrontierSeine, sites: Path, web: Web, folder: Path
+    fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path
 ) -> None:
     pages: dict[str, Any] = {
         "/c/all": measured(anchors("/p/0", "/p/1")),
@@ -411,7 +370,7 @@ def test_the_operators_word_goes_before_what_was_learnt(
         {"pattern": PRODUCTS, "route": "browser, as was said", "looks": {}},
     ]
 
-    finished = fleet.crawl(BROWSER_TMP_DIR=folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
+    finished = fleet.crawl(BROWSER_TMP_DIR=browser_folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0)
 
     assert finished.code == 0, finished.err[-2000:]
     assert routes_in(finished) == {"http": 1, "browser": 2}
@@ -419,7 +378,7 @@ def test_the_operators_word_goes_before_what_was_learnt(
     assert [one["pattern"] for one in json.loads(taken_back.out)["routes"]] == [LISTS]
 
 
-def test_a_browser_that_fails_costs_no_page(fleet: FrontierSeine, sites: Path, web: Web, folder: Path) -> None:
+def test_a_browser_that_fails_costs_no_page(fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path) -> None:
     """What HTTP has nothing of is retried; what it has is used, in the end."""
     pages: dict[str, Any] = {
         "/c/all": measured(anchors("/p/0", "/p/1")),
@@ -429,7 +388,7 @@ def test_a_browser_that_fails_costs_no_page(fleet: FrontierSeine, sites: Path, w
     server = shop_of(web, sites, pages, 'wait_for = "#never"')
 
     finished = fleet.crawl(
-        BROWSER_TMP_DIR=folder,
+        BROWSER_TMP_DIR=browser_folder,
         ROBOTSTXT_OBEY=0,
         DOWNLOAD_DELAY=0,
         DOWNLOAD_TIMEOUT=2,

@@ -31,7 +31,10 @@ class CaptchaSolver(Protocol):
     """The operator's, named by CAPTCHA_SOLVER; built by `from_crawler` where it has that."""
 
     async def solve(self, request: Request, response: Response) -> Response | Request | None:
-        """The page behind the CAPTCHA; or a request to be sent in this one's place, with what lets it pass; or None."""
+        """The page behind the CAPTCHA; or a request to be sent in this one's place, with what lets it pass; or None.
+
+        Of a page that a browser rendered, `request.meta["rendered"].evidence` is the picture, a PNG.
+        """
 
 
 def load_solver(crawler: Crawler) -> CaptchaSolver | None:

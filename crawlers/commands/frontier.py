@@ -35,6 +35,9 @@ class Command(VerbCommand):
             "domains [--domain D] [--top N] [--json] [--forget D [--yes]]",
             "domain top json forget",
         ),
+        "proxies": Verb(
+            "crawlers.frontier.verbs.proxies.proxies", "proxies [--domain D] [--top N] [--json]", "domain top json"
+        ),
         "routes": Verb(
             "crawlers.frontier.verbs.routes.routes",
             "routes SITE [--http PATTERN | --browser PATTERN | --learn PATTERN] [--json]",
@@ -71,14 +74,14 @@ class Command(VerbCommand):
         add = parser.add_argument
         add("--spider", default="product_spider", metavar="NAME", help="whose crawls (default: product_spider)")
         add("--crawl", metavar="ID", help="which crawl (default: the one that is open, else the newest)")
-        add("--json", action="store_true", help="status, why, domains, routes, crawls: one JSON object")
+        add("--json", action="store_true", help="status, why, domains, proxies, routes, crawls: one JSON object")
         add(
             "--since", metavar="AGE", help="why: how far back the audit trail is read, such as 12h or 7d (default: all)"
         )
         add("--seconds", type=float, metavar="N", help="why: how long it is read at most (default: 60)")
         add("--watch", action="store_true", help="status: again every second, until Ctrl-C")
-        add("--top", type=int, metavar="N", help="status, domains, crawls: how many")
-        add("--domain", metavar="D", help="domains, requeue: only that one")
+        add("--top", type=int, metavar="N", help="status, domains, proxies, crawls: how many")
+        add("--domain", metavar="D", help="domains, proxies, requeue: only that one")
         add("--forget", metavar="D", help="domains: close its circuit, forget how slow it was")
         add("--http", metavar="PATTERN", help="routes: its pages by HTTP alone, whatever was learnt")
         add("--browser", metavar="PATTERN", help="routes: its pages by the browser alone")

@@ -52,7 +52,8 @@ def letter(one: Letter, result: str, value: bytes | None) -> RenderableType:
         ("written", f"{display.clock(one.time)}, partition {one.partition}, offset {one.offset}"),
         ("replayed", result or "no"),
         ("value", f"{one.size:,} bytes, {one.content_type}"),
-        ("", f"claimed: scrapy claims get {one.claim.rpartition('/')[2]}" if one.claim else ""),
+        ("", f"claimed: {_get(one.claim)}" if one.claim else ""),
+        ("screenshot", f"{_get(one.screenshot)} -o wall.png" if one.screenshot else ""),
     ]
     told = display.report([(name, printable(text)) for name, text in lines if text])
     body = value.decode("utf-8", "backslashreplace") if value is not None else "the topic has deleted it"
@@ -87,6 +88,10 @@ def readable(value: bytes | None) -> Any:
 def printable(text: str, keep: str = "") -> str:
     """Text fit for a terminal."""
     return "".join(char if char.isprintable() or char in keep else " " for char in text)
+
+
+def _get(uri: str) -> str:
+    return f"scrapy claims get {uri.rpartition('/')[2]}"
 
 
 def _indented(text: str) -> str:

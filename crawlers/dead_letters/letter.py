@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from crawlers.frontier.request_json import SCREENSHOT
 from pipelines.letter import ITEM, MESSAGE, REQUEST
 
 RECEIPT = "replayed"
@@ -40,6 +41,8 @@ class Letter:
     """Whether its value is not what it was."""
     claim: str
     """The URI of its value, where that is in the claim store."""
+    screenshot: str
+    """The URI of the picture of what a request died of."""
     result: str
     """Of a receipt: what its replay came to."""
     attempt: int
@@ -77,6 +80,7 @@ class Letter:
             content_type=text("content-type"),
             is_masked=bool(text("masked")),
             claim=text("ce_dataref"),
+            screenshot=text(SCREENSHOT),
             result=text("result"),
             attempt=_number(text("attempt"), 1),
             death=_number(text("death"), 1),

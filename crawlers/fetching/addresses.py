@@ -46,7 +46,16 @@ _REFUSED = {4: _networks(_SPECIAL_4), 6: _networks(_SPECIAL_6)}
 _PUBLIC_6 = IPv6Network("2000::/3")
 _MAPPED, _COMPATIBLE = IPv6Network("::ffff:0:0/96"), IPv6Network("::/96")
 _TRANSLATED, _SIX_TO_FOUR = IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
-_LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+_LOOPBACK_NAMES = (".localhost", ".localhost.localdomain")
+_METADATA_NAMES = (
+    ".metadata",
+    ".metadata.google.internal",
+    ".metadata.goog",
+    ".instance-data",
+    ".instance-data.ec2.internal",
+)
+"""Of the clouds' servers of credentials."""
+_LOCAL_NAMES = (".local", ".internal", ".home.arpa")
 
 
 class AddressRules:
@@ -65,9 +74,17 @@ class AddressRules:
         return None if literal is None else self.refusal(str(literal))
 
     def refusal_of_name(self, host: str) -> str | None:
-        """The same for a name that somebody else, as a proxy, is to resolve."""
+        """The same for a name that somebody else, as a proxy, is to resolve.
+
+        Loopback's names go by its addresses. Which network another local name leads to cannot be told: they may be
+        asked for where any is allowed.
+        """
         name = "." + host.rstrip(".").lower()
-        if not self.allowed and name.endswith(_LOCAL_NAMES):
+        if name in _METADATA_NAMES:
+            return f"{host} is a metadata name"
+        if name.endswith(_LOOPBACK_NAMES) and self.refusal("127.0.0.1") and self.refusal("::1"):
+            return f"{host} is a loopback name"
+        if name.endswith(_LOCAL_NAMES) and not self.allowed:
             return f"{host} is a local name"
         return self.refusal_of_host(host)
 

@@ -9,6 +9,7 @@ not checked; of what it is asked for, the host's name is.
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler, TunnelError, _LenientHTTP11ClientProtocol
@@ -24,13 +25,14 @@ from scrapy.utils._download_handlers import wrap_twisted_exceptions
 from scrapy.utils.defer import maybe_deferred_to_future
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.python.failure import Failure
 from twisted.web._newclient import HEADER, STATUS
 from twisted.web.client import HTTPConnectionPool
 from zope.interface import implementer
 
+from crawlers.fetching.passage import PASSAGE, Passage
 from crawlers.fetching.policy import AddressPolicy
 from crawlers.fetching.socks import AUTHORIZATION, SocksEndpoint, SocksScrapyAgent
 from crawlers.proxies.pool import WAY, ProxyPool
@@ -47,7 +49,12 @@ if TYPE_CHECKING:
 _PROXY_REFUSES = 407
 _TO_PROXY = b"http-proxy"
 """The first part of a pool key of Scrapy's, for connections to a forward proxy."""
-_TRANSPORT = (TunnelError, DownloadConnectionRefusedError, DownloadFailedError, DownloadTimeoutError)
+_OF_PROXY = (TunnelError, CannotResolveHostError, DownloadConnectionRefusedError, ConnectError)
+"""Errors of a request through a proxy that are the proxy's: it alone is dialled."""
+_OF_EITHER = (DownloadFailedError, DownloadTimeoutError)
+"""Those that are the proxy's or the site's, by how far the request came."""
+_AGAINST = (ProxyFailed, DownloadConnectionRefusedError, ConnectError, *_OF_EITHER)
+"""Errors that count against a way at a domain, whoever is to blame: another way may do better."""
 
 
 def private_address(why: str) -> Refused:
@@ -66,6 +73,10 @@ class GuardedPool(HTTPConnectionPool):
         self.maxPersistentPerHost = like.maxPersistentPerHost
         self._factory = partial(_Factory, most_header_bytes)  # type: ignore[assignment]
         self._policy = policy
+
+    def getConnection(self, key: Any, endpoint: Any) -> Any:
+        connecting = super().getConnection(key, endpoint)
+        return connecting if (passage := PASSAGE.get()) is None else connecting.addCallback(passage.opened)
 
     def _newConnection(self, key: Any, endpoint: Any) -> Any:
         by_name = getattr(endpoint, "_wrappedEndpoint", endpoint)  # of TLS around it
@@ -133,6 +144,8 @@ class _Protocol(_LenientHTTP11ClientProtocol):
     """A connection that a server without end of headers does not fill the memory of."""
 
     most_header_bytes = 0
+    passage: Passage | None = None
+    """Of the request that it is used for, where somebody counts."""
     _header_bytes = 0
 
     def request(self, request: Any) -> Any:
@@ -140,6 +153,8 @@ class _Protocol(_LenientHTTP11ClientProtocol):
         return super().request(request)
 
     def dataReceived(self, data: bytes) -> None:
+        if self.passage is not None:
+            self.passage.received += len(data)
         if self._parser is not None and self._parser.state in (STATUS, HEADER):
             self._header_bytes += len(data)
             if self._header_bytes - len(data) > self.most_header_bytes:  # the last part may begin the body
@@ -184,8 +199,7 @@ class GuardedHTTPHandler(HTTP11DownloadHandler):
             return await self._send(request)
         if way.url:
             self._check_name(request)
-        failures = (ProxyFailed, *_TRANSPORT) if not way.url else (ProxyFailed,)
-        return await ProxyPool.of(self._crawler).watch(request, lambda: self._send_by(way, request), failures)
+        return await ProxyPool.of(self._crawler).watch(request, lambda: self._send_by(way, request), _AGAINST)
 
     async def _send_by(self, way: Proxy, request: Request) -> Response:
         """The credentials are in the request only while it is under way."""
@@ -193,21 +207,34 @@ class GuardedHTTPHandler(HTTP11DownloadHandler):
         request.headers.pop(AUTHORIZATION, None)
         if way.authorization is not None:
             request.headers[AUTHORIZATION] = way.authorization
+        pool, passage, began_at = ProxyPool.of(self._crawler), Passage(), monotonic()
         try:
-            response = await self._send(request)
-        except (CannotResolveHostError, *_TRANSPORT) as error:
-            if way.url:
-                raise ProxyFailed(f"{way.label}: {type(error).__name__}: {error}") from None
-            raise
+            response = await self._send(request, passage)
+        except (*_OF_PROXY, *_OF_EITHER) as error:
+            if not way.url or (isinstance(error, _OF_EITHER) and self._is_sites(way, request, passage, began_at)):
+                raise
+            raise ProxyFailed(f"{way.label}: {type(error).__name__}: {error}") from None
         finally:
             del request.meta["proxy"]
             request.headers.pop(AUTHORIZATION, None)
-        ProxyPool.of(self._crawler).spend(way, len(response.body))
+            if passage.is_open:
+                pool.spend(way, passage.received)
         if way.url and response.status == _PROXY_REFUSES:
             raise ProxyFailed(f"{way.label}: http 407")
         return response
 
-    async def _send(self, request: Request) -> Response:
+    def _is_sites(self, way: Proxy, request: Request, passage: Passage, began_at: float) -> bool:
+        """Whether it is the site that lost, or never answered, a request.
+
+        Behind a tunnel nobody else can be. A forward proxy hides the site: it is not to blame where something of the
+        answer has come, or where it has answered others meanwhile.
+        """
+        if urlparse_cached(request).scheme == "https" or way.url.startswith("socks5:"):
+            return passage.is_open
+        return bool(passage.received) or ProxyPool.of(self._crawler).has_answered_since(began_at, way)
+
+    async def _send(self, request: Request, passage: Passage | None = None) -> Response:
+        PASSAGE.set(passage)
         try:
             if (request.meta.get("proxy") or "").startswith("socks5:"):
                 return await self._send_by_socks(request)

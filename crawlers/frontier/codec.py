@@ -25,13 +25,17 @@ _TRANSIENT = frozenset(
         "download_timeout",
         "is_start_request",
         "identity",
+        "proxy_answer",
         "proxy_choice",
+        "proxy_jar",
         "rendered",
         "rendered_by",
     )
 )
 """Keys of meta that one attempt leaves behind and the next must not see."""
-
+_OF_ENVIRONMENT = "_scheme_proxy"
+"""Scrapy's mark of a request whose proxy is that of the worker's environment, which each attempt asks anew."""
+_ENVIRONMENTS = frozenset((_OF_ENVIRONMENT, "_auth_proxy", "proxy"))
 
 _CREDENTIALS = 'meta["proxy"] has credentials: expected the proxy in PROXIES, and its label in meta["use_proxy"]'
 
@@ -60,7 +64,7 @@ class RequestCodec:
             meta = request._meta
             if "@" in str(meta.get("proxy") or ""):
                 raise Unstorable(_CREDENTIALS)
-            fields["meta"] = meta if _TRANSIENT.isdisjoint(meta) else _lasting(meta)
+            fields["meta"] = _lasting(meta)
         if request.priority:
             fields["priority"] = request.priority
         if request._cb_kwargs:
@@ -118,7 +122,8 @@ class RequestCodec:
 
 
 def _lasting(meta: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in meta.items() if key not in _TRANSIENT}
+    left_out = _TRANSIENT | _ENVIRONMENTS if _OF_ENVIRONMENT in meta else _TRANSIENT
+    return meta if left_out.isdisjoint(meta) else {key: value for key, value in meta.items() if key not in left_out}
 
 
 def _culprit(fields: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ A request is started somewhat before its time, and a handler that can do so hold
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,15 @@ from scrapy.utils.defer import _schedule_coro, deferred_from_coro
 from scrapy.utils.httpobj import urlparse_cached
 from twisted.internet.defer import inlineCallbacks
 
+from crawlers.browser_rules import AGAIN
 from crawlers.domains import domain_of
-from crawlers.frontier.retrying import GOOD, retry_after, verdict_of
+from crawlers.frontier.retrying import GOOD, THROTTLED, retry_after, verdict_of
 from crawlers.frontier.sending import CONNECTING, DEPARTURE, Departure, NotLeased
 from crawlers.frontier.turns import Turns
 from crawlers.refusals import RobotsUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -125,16 +127,31 @@ class FleetDownloader(Downloader):
         return response
 
     def _tell(self, request: Request, result: Response | Request | BaseException) -> None:
-        lease, is_unreachable = self._frontier.lease_of(request), isinstance(result, RobotsUnreachable)
+        """Of a request that asks for a page once more, only that it was asked to slow down: the first one is judged."""
+        if AGAIN in request.meta and verdict_of(result) != THROTTLED:
+            return
+        lease, is_unreachable = self._frontier.lease_for(request), isinstance(result, RobotsUnreachable)
         if lease is not None and (lease.latency is not None or is_unreachable):
             wait = 0.0 if is_unreachable else retry_after(result, self._longest_wait)
             self._frontier.ended(lease, lease.latency or 0.0, verdict_of(result), wait)
 
     async def _enqueue_request(self, request: Request) -> Response:
+        if AGAIN in request.meta:
+            with self.aside(request, request.meta[AGAIN]):
+                await self._frontier.start_again(request)
         lease = self._frontier.lease_of(request)
         if lease is not None and lease.delay:
             self._to_here.add(monotonic() - lease.taken_at)
         return await super()._enqueue_request(request)
+
+    @contextmanager
+    def aside(self, *requests: Request) -> Iterator[None]:
+        """They take none of this worker's places meanwhile: what they wait for may need one."""
+        self.active.difference_update(requests)
+        try:
+            yield
+        finally:
+            self.active.update(requests)
 
     def _process_queue(self, slot: Any) -> None:
         if slot.latercall:
@@ -158,7 +175,7 @@ class FleetDownloader(Downloader):
             _schedule_coro(self._wait_for_download(slot, request, deferred))
 
     def _start_at(self, slot: FleetSlot, request: Request) -> float:
-        lease = self._frontier.lease_of(request)
+        lease = self._frontier.lease_for(request)
         planned = lease.start_at if lease is not None else 0.0
         return max(planned, slot.lastseen + CLOSEST * slot.delay)
 
@@ -200,8 +217,8 @@ class FleetDownloader(Downloader):
             if lease is not None:
                 lease.held = departure.held if departure is not None else 0.0
                 lease.latency = request.meta.get("download_latency", monotonic() - started_at)
-                if verdict_of(result) != GOOD:  # the next request must not start before that is known
-                    self._tell(request, result)
+            if verdict_of(result) != GOOD:  # the next request must not start before that is known
+                self._tell(request, result)
 
     def _sent(self, slot: FleetSlot, request: Request) -> None:
         if slot.unsent is not request:

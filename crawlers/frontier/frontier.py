@@ -21,7 +21,9 @@ import structlog
 
 from crawlers import metrics
 from crawlers.frontier.leases import Child, Lease, NewRequest
+from crawlers.frontier.sending import NotLeased
 from crawlers.frontier.session import Session
+from crawlers.refusals import DomainShut
 
 if TYPE_CHECKING:
     from crawlers.changes.notes import Note
@@ -40,6 +42,8 @@ _ASKING = ("running", "paused", "cancelled")
 """States in which leases are asked for; a paused crawl gives none, and its state is told along."""
 _EARLY = 0.0005
 """Seconds: a timer may fire that much before its time."""
+_PAUSES = (0.02, 0.2)
+"""Seconds between two questions for another start: at first, and at most."""
 
 
 class Frontier:
@@ -207,6 +211,23 @@ class Frontier:
             return lease
         return None
 
+    async def start_again(self, lease: Lease) -> None:
+        """Return when a request that was sent may be made ready to be sent once more: at the lease's new `start_at`.
+
+        Raises NotLeased where it is somebody else's by then, DomainShut where its domain is to be left alone.
+        """
+        pause, longest = _PAUSES
+        while (start := await self._session(lease).start_again(lease)).what == "wait":
+            await asyncio.sleep(max(pause, start.seconds))
+            pause = min(longest, 2 * pause)
+        if start.what == "lost":
+            raise NotLeased
+        if start.what == "shut":
+            raise DomainShut(start.seconds)
+        lease.start_at, lease.delay = monotonic() + start.seconds, start.delay
+        if (wait := start.seconds - self.early) > 0:
+            await asyncio.sleep(wait)
+
     def began(self, lease: Lease) -> None:
         """Its request has just been sent."""
         lease.started = True
@@ -214,7 +235,7 @@ class Frontier:
             self._say(lease, ("began", lease, monotonic()))
 
     def ended(self, lease: Lease, latency: float, verdict: int = 0, retry_after: float = 0.0) -> None:
-        """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled."""
+        """Its download is over after `latency` seconds. Verdict 0: good, 1: failed, 2: throttled, 3: not asked."""
         if not lease.ended:
             lease.ended = True
             wait = round(retry_after * 1000)
@@ -281,6 +302,10 @@ class Frontier:
         options = (round(seconds * 1000), reason, self.options.most_attempts, data)
         self._end(lease, ("retry", lease, int(lease.started), *options))
         return "dead" if lease.attempts + 1 >= self.options.most_attempts else "retried"
+
+    def postpone(self, lease: Lease, seconds: float) -> None:
+        """Fetch it again after so long. Nothing was sent, and no attempt is counted."""
+        self._end(lease, ("postpone", lease, int(lease.started), round(seconds * 1000)))
 
     def release(self, lease: Lease) -> None:
         """Back to its place, as if it had not been leased."""

@@ -31,6 +31,16 @@ class NewRequest(NamedTuple):
     """Whose memory says whether its page is due; '' of one that is fetched in any case. See lua/products.lua."""
 
 
+class OtherStart(NamedTuple):
+    """What lua/again.lua says of a request that is to be sent once more."""
+
+    what: str
+    """go, wait, shut or lost."""
+    seconds: float = 0.0
+    """Until its start, or until it is worth asking again."""
+    delay: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """A request that this worker alone may fetch and settle."""
@@ -40,7 +50,7 @@ class Lease:
     shard: int
     domain: str
     start_at: float
-    """On this worker's monotonic clock."""
+    """On this worker's monotonic clock; of a request that is sent once more, the later start."""
     delay: float
     """Seconds between two requests to its domain."""
     attempts: int

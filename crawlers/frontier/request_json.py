@@ -18,6 +18,8 @@ import msgpack
 _FORMS = {"base64", "pairs", "float"}
 _BYTES = ("headers", "body")
 """Fields whose texts are bytes: UTF-8 here, where they are that."""
+SCREENSHOT = "screenshot"
+"""What a letter says beside its request: the claim of the picture of what it died of."""
 
 
 def to_json(data: bytes) -> bytes:
@@ -64,6 +66,7 @@ def from_json(value: bytes) -> bytes:
     if not isinstance(told, dict) or not isinstance(told.get("url"), str):
         raise ValueError("not a request: expected an object with its url")
     url = told.pop("url")
+    told.pop(SCREENSHOT, None)
     fields = {name: _from_form(form, is_bytes=name in _BYTES) for name, form in told.items()}
     return msgpack.packb([url, fields] if fields else [url])  # type: ignore[no-any-return]
 

@@ -11,9 +11,9 @@ from scrapy.http import Request, Response
 from scrapy.utils.misc import load_object
 from twisted.python.failure import Failure
 
-from crawlers.refusals import Banned, GivenUp, Postponed, ProxyFailed, answer_of
+from crawlers.refusals import Banned, DomainShut, GivenUp, NoProxy, Postponed, ProxyFailed, answer_of
 
-GOOD, FAILED, THROTTLED = 0, 1, 2
+GOOD, FAILED, THROTTLED, UNASKED = 0, 1, 2, 3
 """Verdicts on a download, as lua/settle.lua takes them."""
 
 
@@ -43,12 +43,20 @@ def verdict_of(result: Response | Request | BaseException) -> int:
     """What a download, as the middlewares judged it, says of its domain's health."""
     if isinstance(result, Banned):
         return THROTTLED
+    if isinstance(result, (ProxyFailed, NoProxy, DomainShut)):
+        return UNASKED
     if isinstance(result, Response):
         if result.status == 429 or (result.status == 503 and "Retry-After" in result.headers):
             return THROTTLED
         return FAILED if result.status >= 500 else GOOD
-    was_answered = isinstance(result, (Request, IgnoreRequest, ProxyFailed)) or type(result) is GivenUp
+    was_answered = isinstance(result, (Request, IgnoreRequest)) or type(result) is GivenUp
     return GOOD if was_answered else FAILED
+
+
+def is_counted(result: Any) -> bool:
+    """Whether an attempt that ended so is one of the request's attempts."""
+    failure = result.value if isinstance(result, Failure) else result
+    return not isinstance(failure, Postponed) or failure.is_counted
 
 
 def retry_after(result: Any, longest: float) -> float:

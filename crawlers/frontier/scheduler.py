@@ -17,6 +17,7 @@ from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.misc import load_object
 from twisted.python.failure import Failure
 
+from crawlers.browser_rules import AGAIN
 from crawlers.budgets import budget_of, budgets_of, site_of
 from crawlers.changes.gone import GoneProducts
 from crawlers.changes.memory import ProductMemory
@@ -37,7 +38,7 @@ from crawlers.frontier.leases import Lease
 from crawlers.frontier.letters import LetterWriter
 from crawlers.frontier.options import FrontierOptions
 from crawlers.frontier.pushes import PushedUrls
-from crawlers.frontier.retrying import RetryPolicy, retry_after
+from crawlers.frontier.retrying import RetryPolicy, is_counted, retry_after
 from crawlers.frontier.seeding import Seeding
 from crawlers.frontier.sending import NotLeased
 from crawlers.frontier.site_limits import tell_limits
@@ -416,10 +417,13 @@ class FrontierScheduler(BaseScheduler):
             if lease.attempts:
                 request.meta["retry_times"] = lease.attempts
             self._leases[request] = lease
-            assert self._crawler.engine is not None
-            self._crawler.engine.downloader.keep_distance(lease.domain, request.url, lease.delay)  # type: ignore[attr-defined]
+            self._keep_distance(lease, request)
             return request
         return None
+
+    def _keep_distance(self, lease: Lease, request: Request) -> None:
+        assert self._crawler.engine is not None
+        self._crawler.engine.downloader.keep_distance(lease.domain, request.url, lease.delay)  # type: ignore[attr-defined]
 
     def enqueue_request(self, request: Request) -> bool:
         """False for a request that is known, or cannot be stored. It never raises: that would lose the parent."""
@@ -466,18 +470,30 @@ class FrontierScheduler(BaseScheduler):
         """The lease that the engine's `request` is."""
         return self._leases.get(request)
 
+    def lease_for(self, request: Request) -> Lease | None:
+        """The lease that `request` is sent under: its own, or that of the one that it asks for once more."""
+        return self._leases.get(request.meta.get(AGAIN, request))
+
+    async def start_again(self, request: Request) -> None:
+        """Return when `request`, which asks for another one's page once more, is to be made ready. Raises as
+        Frontier.start_again does.
+        """
+        if (lease := self.lease_for(request)) is not None:
+            await self.frontier.start_again(lease)
+            self._keep_distance(lease, request)
+
     def take_early(self, seconds: float) -> None:
         """That long a request takes from here to where it can be sent, lately."""
         self.frontier.early = min(seconds, LONGEST_WAY)
 
     def is_leased(self, request: Request) -> bool:
         """Whether `request` may be sent: it is this worker's, for all it knows, or none of the frontier's."""
-        lease = self._leases.get(request)
+        lease = self.lease_for(request)
         return lease is None or (not lease.lost and self.frontier.is_alive)
 
     def began(self, request: Request) -> None:
         """A request of a domain with a delay was sent."""
-        if (lease := self._leases.get(request)) is not None:
+        if (lease := self.lease_for(request)) is not None:
             self.frontier.began(lease)
 
     def ended(self, lease: Lease, latency: float, verdict: int, wait: float) -> None:
@@ -505,6 +521,8 @@ class FrontierScheduler(BaseScheduler):
         if isinstance(result, Failure) and result.check(NotLeased):
             return "not leased"
         reason = self._policy.reason(result, request)
+        if not is_counted(result):
+            return reason
         most = request.meta.get("max_retry_times")
         allowed = self._options.most_attempts if most is None else int(most) + 1
         return reason if reason and lease.attempts + 1 < min(allowed, self._options.most_attempts) else None
@@ -521,7 +539,10 @@ class FrontierScheduler(BaseScheduler):
             self.frontier.release(lease)
         elif outcome == "retried":
             wait = retry_after(result, self._longest_wait)
-            self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+            if is_counted(result):
+                self.frontier.retry(lease, reason or "retried", wait, record.rescheduled)
+            else:
+                self.frontier.postpone(lease, wait)
         elif record.records:
             self._exactly_once.deliver(lease, outcome, reason, record.records, notes)
         else:

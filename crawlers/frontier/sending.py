@@ -49,7 +49,7 @@ class Departure:
         """Seconds that it waited with its connection."""
 
     async def leave(self) -> None:
-        """Return at its time, as one that leaves now. For what has no connection of its own to wait with.
+        """Return at its time. For what has no connection of its own to wait with, and says itself that it has `left`.
 
         Raises NotLeased.
         """
@@ -58,6 +58,9 @@ class Departure:
             await asyncio.sleep(wait)
         if not self._may_leave():
             raise NotLeased
+
+    def left(self) -> None:
+        """It was sent now, or a moment ago."""
         self._left()
 
     def wait_with(self, connection: Any) -> Any:

@@ -13,6 +13,7 @@ import json
 import re
 import secrets
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from crawlers import metrics
 from crawlers.changes.notes import as_told
 from crawlers.frontier.connection import AWAY, Connection, Servers, told
-from crawlers.frontier.leases import Child, Lease
+from crawlers.frontier.leases import Child, Lease, OtherStart
 from crawlers.frontier.options import slots_of
 from crawlers.frontier.plans import Plans
 from crawlers.frontier.scripts import Command, run
@@ -58,6 +59,8 @@ class Session:
         self.operations: deque[tuple[Any, ...]] = deque()
         """(what, lease, *arguments) in the order in which they happened; ('delay', domain, ms) among them."""
         self.arrivals: deque[Child] = deque()
+        self._again: dict[Lease, asyncio.Future[OtherStart]] = {}
+        """What is to be sent once more, and who waits for its start."""
         self.duplicates = 0
         self.refused: dict[str, int] = {}
         self.state, self.open, self.version = "running", -1, -1
@@ -117,6 +120,8 @@ class Session:
     async def close(self, deadline: float) -> bool:
         """Write what is left, leave the shard; False where Redis did not take it by `deadline` (monotonic)."""
         self._closing = True
+        for lease in list(self._again):
+            self._answer(lease, OtherStart("lost"))
         self.wake()
         assert self._task is not None
         done, _ = await asyncio.wait([self._task], timeout=max(0.0, deadline - monotonic()))
@@ -203,7 +208,8 @@ class Session:
         return self._options.linger / 5 if self._frontier.is_starved else self._options.linger
 
     def _has_work(self) -> bool:
-        return bool(self.operations or self.arrivals or self._settling or self._enqueuing or self._closing)
+        is_writing = self.operations or self.arrivals or self._settling or self._enqueuing
+        return bool(is_writing or self._again or self._closing)
 
     def _patience(self) -> float:
         """Seconds until there is a reason to exchange without being woken."""
@@ -235,6 +241,9 @@ class Session:
         if self._enqueuing or self._enqueuing_counts != (0, {}):
             ask(self._enqueue_command(), self._enqueued)
         waits = bool(self._options.wait_replicas and (self._settling or self._enqueuing))
+        if not self.operations:  # what was said of them before has been told
+            for lease in self._again:
+                ask(self._again_command(lease), partial(self._started_again, lease))
         token = b""
         may_ask = self._frontier.may_ask(self) and (self._is_safe or not waits)
         want = self._frontier.wanted(self) if may_ask else 0
@@ -347,6 +356,29 @@ class Session:
         if operation[0] not in _ENDINGS or operation[3:] == _REFUSED:
             return []
         return [("settle", operation[1], operation[2], *_REFUSED)]
+
+    # --- Other starts
+
+    async def start_again(self, lease: Lease) -> OtherStart:
+        """Whether the lease's request may be sent once more, and when."""
+        answer = self._again[lease] = asyncio.get_running_loop().create_future()
+        self.wake()
+        return await answer
+
+    def _again_command(self, lease: Lease) -> Command:
+        options = self._options
+        return self._script("again", self._worker, lease.id, lease.token, options.delay, options.look_ahead)
+
+    def _started_again(self, lease: Lease, reply: Any) -> None:
+        if self._is_refused(reply, "again"):
+            self._answer(lease, OtherStart("wait"))
+            return
+        what, wait, delay = reply
+        self._answer(lease, OtherStart(what.decode(), wait / 1000, delay / 1000))
+
+    def _answer(self, lease: Lease, start: OtherStart) -> None:
+        if (answer := self._again.pop(lease, None)) is not None and not answer.done():
+            answer.set_result(start)
 
     # --- New requests
 
@@ -497,7 +529,7 @@ class Session:
         return run(name, self._shard, self._crawl, *arguments)
 
 
-_ENDINGS = ("settle", "retry", "release", "done")
+_ENDINGS = ("settle", "retry", "postpone", "release", "done")
 """What waits for its lease's children."""
 _REFUSED = ("dead", "refused by Redis")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 CHROMIUM, CHROME, EDGE, FIREFOX, SAFARI = "chromium", "chrome", "edge", "firefox", "safari"
@@ -68,3 +69,11 @@ def profile_of(user_agent: str) -> BrowserProfile | None:
                 if system.startswith(start):
                     return BrowserProfile(family, int(found["major"]), platform, user_agent)
     return None
+
+
+def engines_profile(user_agent: str, brands: Collection[str]) -> BrowserProfile | None:
+    """The desktop browser that has that name and those brands in its hints: by name, Chromium and Chrome are one."""
+    found = profile_of(user_agent)
+    if found is not None and found.family == CHROME and _BRANDS[CHROME] not in brands:
+        return replace(found, family=CHROMIUM)
+    return found

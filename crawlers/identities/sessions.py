@@ -52,7 +52,7 @@ class Key(NamedTuple):
     name: str
     """What the requests call it, or a number in turn."""
     is_engines: bool
-    """Whether the installed Chromium renders its pages."""
+    """Whether Chromium renders its pages."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Session:
 
 
 class Sessions:
-    """`engine`: the profile of the installed Chromium; `forget` is told of labels whose cookies may go."""
+    """`engine`: the profile of the Chromium that renders pages; `forget` is told of labels whose cookies may go."""
 
     def __init__(self, engine: BrowserProfile | None, forget: Callable[[str], None]):
         self._engine = engine

@@ -25,13 +25,28 @@ class Hidden:
 
     def __init__(self) -> None:
         self.masker: Masker | None = None
-        self._passwords: re.Pattern[str] | None = None
+        self._of_settings: set[str] = set()
+        self._listed: set[str] = set()
+        self._starts: dict[str, list[str]] = {}
 
     def hide(self, passwords: Iterable[str], masker: Masker | None) -> None:
         """Hide these, and what `masker` masks, from now on."""
-        found = sorted({one for one in passwords if len(one) >= _SHORTEST_PASSWORD}, key=len, reverse=True)
-        self._passwords = re.compile("|".join(map(re.escape, found))) if found else None
         self.masker = masker
+        self._of_settings = set(passwords)
+        self._index()
+
+    def hide_listed(self, passwords: Iterable[str]) -> None:
+        """Hide these, too, in the place of those that were listed before."""
+        self._listed = set(passwords)
+        self._index()
+
+    def _index(self) -> None:
+        """However many there are, a text is looked through once."""
+        starts: dict[str, list[str]] = {}
+        for one in sorted(self._of_settings | self._listed, key=len, reverse=True):
+            if len(one) >= _SHORTEST_PASSWORD:
+                starts.setdefault(one[:_SHORTEST_PASSWORD], []).append(one)
+        self._starts = starts
 
     def __call__(self, _logger: Any, _name: str, event: Any) -> Any:
         return {name: value if name in _OURS else self._shown(value) for name, value in event.items()}
@@ -48,11 +63,23 @@ class Hidden:
         return self._text(repr(value))
 
     def _text(self, text: str) -> str:
-        if self._passwords is not None:
-            text = self._passwords.sub("***", text)
+        if self._starts:
+            text = self._without_passwords(text)
         if "@" in text and "://" in text:
             text = _USER.sub(r"\1:***@", text)
         return text if self.masker is None else self.masker.text(text)
+
+    def _without_passwords(self, text: str) -> str:
+        parts, shown, at = [], 0, 0
+        while at <= len(text) - _SHORTEST_PASSWORD:
+            for one in self._starts.get(text[at : at + _SHORTEST_PASSWORD], ()):
+                if text.startswith(one, at):
+                    parts += [text[shown:at], "***"]
+                    at = shown = at + len(one)
+                    break
+            else:
+                at += 1
+        return "".join(parts) + text[shown:]
 
 
 def passwords(settings: Any) -> set[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _LATELY = 200
 """Results from which on older ones count half. lua/proxies.lua has the same, and the rules of `Standing.note`."""
@@ -58,7 +61,9 @@ class Standing:
     """End of its cool-down, on the monotonic clock."""
     ok: float = 0.0
     failed: float = 0.0
+    """Bans among them."""
     latency: float = 0.0
+    banned: float = 0.0
 
     @property
     def quality(self) -> float:
@@ -73,8 +78,9 @@ class Standing:
             self.latency += (mean - self.latency) * (results.ok / (results.ok + 10) if self.ok else 1)
         self.ok += results.ok
         self.failed += results.failed + results.banned
+        self.banned += results.banned
         if self.ok + self.failed > _LATELY:
-            self.ok, self.failed = self.ok / 2, self.failed / 2
+            self.ok, self.failed, self.banned = self.ok / 2, self.failed / 2, self.banned / 2
         if self.until > now:  # what comes in while it cools down belongs to what cooled it down
             return False
         if results.ok:
@@ -94,7 +100,9 @@ class Health:
 
     rules: CoolDowns
     spent: Counter[str] = field(default_factory=Counter)
-    """Bytes of today, by tier."""
+    """Bytes by tier, of the last day that anything is known of."""
+    labels: frozenset[str] = frozenset()
+    """Of the proxies that there are; what is heard of others is not kept. Empty: all are."""
     _domains: dict[str, dict[str, Standing]] = field(default_factory=dict)
     _today: int = 0
 
@@ -112,12 +120,29 @@ class Health:
     def spend(self, tier: str, size: int, day: int) -> None:
         """`size` bytes more were transferred by `tier` on that day."""
         if day != self._today:
-            self._today = day
-            self.spent.clear()
+            self.replace_spent({}, day)
         self.spent[tier] += size
+
+    def spent_on(self, day: int, tier: str) -> int:
+        """Bytes, as far as is known."""
+        return self.spent[tier] if day == self._today else 0
+
+    def replace_spent(self, spent: Mapping[str, int], day: int) -> None:
+        """What is known by now of that day, by tier."""
+        self._today, self.spent = day, Counter(spent)
 
     def replace(self, domain: str, standings: dict[str, Standing]) -> None:
         """What is known by now of `domain`."""
         if domain not in self._domains and len(self._domains) >= _DOMAINS:
             del self._domains[next(iter(self._domains))]
-        self._domains[domain] = standings
+        self._domains[domain] = self._of_labels(standings)
+
+    def use(self, labels: Iterable[str]) -> None:
+        """There are these proxies from now on."""
+        self.labels = frozenset(labels)
+        self._domains = {domain: self._of_labels(standings) for domain, standings in self._domains.items()}
+
+    def _of_labels(self, standings: dict[str, Standing]) -> dict[str, Standing]:
+        if not self.labels or standings.keys() <= self.labels:
+            return standings
+        return {label: standing for label, standing in standings.items() if label in self.labels}

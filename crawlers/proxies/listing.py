@@ -1,10 +1,12 @@
-"""Reads proxies from PROXIES and PROXIES_FILE. No message shows a credential.
+"""Reads proxies from PROXIES and PROXIES_FILE. No message shows a credential: an entry is named by its place, and shown
+only once all of it was understood, as part of a password that was not quoted may be anywhere else.
 
 An entry is a URL and what is said of it: `http://user:password@host:8080 label=dc-1 tier=cheap region=de weight=2`.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,8 @@ DIRECT = "direct"
 """The entry, the label and the tier of a connection without a proxy."""
 _SCHEMES = ("http", "socks5")
 _FORM = "expected http://[user:password@]host:port or socks5://[user:password@]host:port"
+_FORM_OF_OPTIONS = "expected a URL whose password is percent-encoded, then label=, tier=, region= or weight="
+_REMARK = re.compile(r"(?:^|\s)#")
 _OPTIONS = ("label", "tier", "region", "weight")
 _TIER = "proxies"
 """Of entries that name none."""
@@ -48,6 +52,11 @@ class Proxy:
         return b"Basic " + b64encode(f"{self.user}:{self.password}".encode())
 
     @property
+    def secrets(self) -> set[str]:
+        """What no log may show: its password, as it is and as a URL has it."""
+        return {self.password, quote(self.password, safe="")} - {""}
+
+    @property
     def secret_url(self) -> str:
         """With its credentials: for whoever dials it, and nobody else."""
         if not self.user:
@@ -73,10 +82,10 @@ def is_configured(settings: Any) -> bool:
 
 def read_proxies(settings: Any) -> list[Proxy]:
     """Those of PROXIES and of PROXIES_FILE. Blocks. Raises UserError."""
-    entries = [("PROXIES", entry) for entry in settings.getlist("PROXIES")]
+    entries = [(f"PROXIES: entry {number}", entry) for number, entry in enumerate(settings.getlist("PROXIES"), 1)]
     if source := settings["PROXIES_FILE"]:
         for number, line in enumerate(_lines(source), 1):
-            if entry := line.partition("#")[0].strip():
+            if entry := _REMARK.split(line, maxsplit=1)[0].strip():
                 entries.append((f"PROXIES_FILE: line {number}", entry))
     found: dict[str, Proxy] = {}
     for where, entry in entries:
@@ -115,7 +124,9 @@ def _lines(source: str) -> list[str]:
         try:
             return Path(source).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"PROXIES_FILE={source}: cannot be read: {error}") from None
+            shown = "" if "@" in source else f"={source}"
+            why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else "not UTF-8"
+            raise UserError(f"PROXIES_FILE{shown}: cannot be read: {why}") from None
     import requests  # takes longer than most commands' own work
 
     shown = f"{urlsplit(source).scheme}://{urlsplit(source).hostname}/…"
@@ -130,29 +141,31 @@ def _lines(source: str) -> list[str]:
 
 def _proxy(entry: str, where: str) -> Proxy:
     url, *words = entry.split()
-    options = dict(word.partition("=")[::2] for word in words)
-    if unknown := [name for name in options if name not in _OPTIONS]:
-        raise UserError(f"{where}: {_shown(url)}: unknown {unknown[0]}, expected one of {', '.join(_OPTIONS)}")
-    weight = options.pop("weight", "1")
+    named: dict[str, Any] = dict(word.partition("=")[::2] for word in words)
+    address = None if url == DIRECT else _address(url, where)
+    if not named.keys() <= set(_OPTIONS):
+        raise UserError(f"{where}: {_FORM_OF_OPTIONS}")
     try:
-        named = {"weight": float(weight), **options}
+        weight = named["weight"] = float(named.get("weight", 1))
     except ValueError:
-        raise UserError(f"{where}: {_shown(url)}: weight={weight}: expected a number above 0") from None
-    if not 0 < named["weight"] < float("inf"):  # type: ignore[operator]
-        raise UserError(f"{where}: {_shown(url)}: weight={weight}: expected a number above 0")
-    if url == DIRECT:
-        return Proxy(**{"label": DIRECT, "tier": DIRECT, **named})  # type: ignore[arg-type]
+        weight = 0.0
+    if not 0 < weight < float("inf"):
+        raise UserError(f"{where}: weight: expected a number above 0")
+    if address is None:
+        return Proxy(**{"label": DIRECT, "tier": DIRECT, **named})
+    return Proxy(**{"label": address["url"].partition("://")[2], **address, **named})
+
+
+def _address(url: str, where: str) -> dict[str, str]:
+    """Its fields of Proxy."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise UserError(f"{where}: {_shown(url)}: {_FORM}") from None
-    if parts.scheme not in _SCHEMES or not host or port is None or parts.path not in ("", "/"):
-        raise UserError(f"{where}: {_shown(url)}: {_FORM}")
+        raise UserError(f"{where}: {_FORM}") from None
+    is_more = bool(parts.query or parts.fragment or parts.path not in ("", "/"))
+    if parts.scheme not in _SCHEMES or not host or port is None or is_more:
+        raise UserError(f"{where}: {_FORM}")
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return Proxy(**{"label": at, "url": f"{parts.scheme}://{at}", "user": user, "password": password, **named})  # type: ignore[arg-type]
-
-
-def _shown(url: str) -> str:
-    return url.rpartition("@")[2]
+    return {"url": f"{parts.scheme}://{at}", "user": user, "password": password}

@@ -10,6 +10,7 @@ from tests.frontier_shard import (
     FAILED,
     GOOD,
     THROTTLED,
+    UNASKED,
     Shard,
     Worker,
     began,
@@ -47,6 +48,22 @@ def give_up(shard: Shard, worker: Worker) -> None:
     for _ in range(shard.limits.openings_to_give_up - 1):
         shard.advance(shard.limits.longest_cool_down)
         fail(shard, worker)
+
+
+def test_a_request_that_did_not_reach_its_domain_frees_its_slot_and_tells_nothing(broken: Shard) -> None:
+    worker = broken.worker()
+    worker.enqueue(*pages(*range(10)))
+    open_circuit(broken, worker)
+    broken.advance(broken.limits.longest_cool_down)
+    [lease] = worker.lease(1)
+    before = broken.domain()
+    assert (before["q"], before["f"]) == ("half", "1")
+    worker.settle(ended(lease, verdict=UNASKED), settle(lease, "empty"))
+    after = broken.domain()
+    assert after["f"] == "0"
+    assert all(after.get(field) == before.get(field) for field in ("q", "e", "n", "v", "l", "m", "x"))
+    fail(broken, worker)
+    assert broken.domain()["q"] == "open"
 
 
 def test_failures_slow_a_domain_down_and_successes_bring_it_back(new_shard: Callable[..., Shard]) -> None:

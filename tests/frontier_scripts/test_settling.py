@@ -20,6 +20,7 @@ from tests.frontier_shard import (
     numbers,
     page,
     pages,
+    postpone,
     release,
     retry,
     settle,
@@ -69,7 +70,7 @@ def test_a_resent_settlement_is_harmless(shard: Shard, worker: Worker) -> None:
     assert shard.dump() == before
 
 
-@pytest.mark.parametrize("end", [settle, retry, release])
+@pytest.mark.parametrize("end", [settle, retry, postpone, release])
 def test_a_stale_token_settles_nothing_and_is_counted(shard: Shard, worker: Worker, end: Callable[..., Any]) -> None:
     worker.enqueue(*pages(1))
     [old] = worker.lease()
@@ -97,6 +98,18 @@ def test_a_retry_waits_until_it_is_due(shard: Shard, worker: Worker) -> None:
     shard.advance(1)
     [again] = worker.lease()
     assert (again.id, again.attempts, again.data) == (lease.id, 1, b"page 1")
+
+
+def test_what_is_postponed_waits_and_has_had_no_attempt(shard: Shard, worker: Worker) -> None:
+    worker.enqueue(page(1))
+    for _ in range(MOST_ATTEMPTS + 2):
+        [lease] = worker.lease()
+        assert worker.settle(postpone(lease, after=5000)) == (0, [])
+        shard.advance(4999)
+        assert worker.lease() == []
+        shard.advance(1)
+    [lease] = worker.lease()
+    assert lease.attempts == 0
 
 
 def test_a_retry_may_change_the_request(worker: Worker) -> None:

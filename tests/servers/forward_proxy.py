@@ -7,6 +7,7 @@ import base64
 import struct
 import threading
 from contextlib import suppress
+from time import monotonic
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +23,8 @@ class ForwardProxy:
         self._user, self._password = user, password
         self.asked: list[tuple[str, int]] = []
         """Where its clients wanted to go, with the right password."""
+        self.asked_at: list[float] = []
+        """When, on the monotonic clock."""
         self.delay = 0.0
         """Seconds until it does what it was asked for."""
         self.trouble = ""
@@ -74,6 +77,7 @@ class ForwardProxy:
     async def _is_well(self, writer: asyncio.StreamWriter, host: str, port: int) -> bool:
         """Whether it goes on with a request."""
         self.asked.append((host, port))
+        self.asked_at.append(monotonic())
         await asyncio.sleep(self.delay)
         match self.trouble:
             case "":

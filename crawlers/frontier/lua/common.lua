@@ -24,7 +24,8 @@
 -- C:ready              zset   domain -> moment it may be looked at (ms); parked domains are not in it
 -- C:ages               hash   minute of arrival -> requests of it that are open: pending, delayed or leased
 -- C:queue:<d>          zset   id and request -> priority, then arrival: see score_of
--- C:leases             hash   id -> {token, worker, domain, score, request, spaced?}
+-- C:leases             hash   id -> {token, worker, domain, score, request, spaced?, its other start (ms) until that is
+--                             used: see again.lua}
 -- C:delayed            zset   id -> moment it is due (ms)
 -- C:later              hash   id -> {domain, score, request}, of those
 -- C:tries              hash   id -> reasons of the failed attempts
@@ -73,10 +74,11 @@ end
 
 -- A domain's politeness. t: when the next request may start; s: the last real start; a: not before, as a Retry-After
 -- asked; f: requests in flight; u: leased with a delay (spaced) and not started, all by owner o, the last for moment p;
--- w: crawls that wait for it; d, c: delay (ms) and concurrency from settings, r: Crawl-delay (ms); x: slow-down factor;
+-- w: crawls that wait for it; y: no starts are planned until then, as a request is to be sent again (again.lua);
+-- d, c: delay (ms) and concurrency from settings, r: Crawl-delay (ms); x: slow-down factor;
 -- l, m: latency (ms), short and long average;
 -- circuit: q (open, half; closed when unset), e: failures in a row, n: times opened in a row, v: open until
-local FIELDS = {'t', 's', 'a', 'f', 'u', 'o', 'p', 'w', 'd', 'c', 'r', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}
+local FIELDS = {'t', 's', 'a', 'f', 'u', 'o', 'p', 'w', 'y', 'd', 'c', 'r', 'x', 'l', 'm', 'q', 'e', 'n', 'v'}
 local TEXT = {o = true, w = true, q = true}
 local DOMAIN_TTL = 7 * 86400
 local domains = {}
@@ -167,8 +169,8 @@ local function free_slot(name)
   unpark(name, next_start(fields))
 end
 
--- Of a lease row; spaced: its domain had a delay when it was leased.
-local TOKEN, WORKER, DOMAIN, SCORE, REQUEST, SPACED = 1, 2, 3, 4, 5, 6
+-- Of a lease row; spaced: its domain had a delay when it was leased, or to be asked again.
+local TOKEN, WORKER, DOMAIN, SCORE, REQUEST, SPACED, AGAIN = 1, 2, 3, 4, 5, 6, 7
 
 -- What a lost connection had still to deliver may come after the next one has agreed on what is leased.
 local function session_of(worker)
@@ -180,6 +182,12 @@ local CLOSEST = 0.9 -- of the delay: what a late start may be made good by
 
 local function delay_of(fields, default)
   return math.floor(math.max(fields.d or default, fields.r or 0) * (fields.x or 1))
+end
+
+-- The next start of a domain with a delay, after those that are planned.
+local function spaced_start(fields, delay)
+  local last = fields.p or fields.s
+  return math.max(next_start(fields), last and math.ceil(last + CLOSEST * delay) or 0)
 end
 
 -- A domain belongs to nobody; it is looked at anew.

@@ -96,12 +96,13 @@ local function visit(name)
   if fields.q == 'half' then concurrency = 1 end
   local places = math.min(concurrency - (fields.f or 0), want - #leases, quantum)
   if concurrency <= (fields.f or 0) then return park(name, fields) end
-  local start = next_start(fields)
-  if delay > 0 then
-    if fields.u and fields.o ~= worker then return park(name, fields) end
-    local last = fields.p or fields.s
-    if last then start = math.max(start, math.ceil(last + CLOSEST * delay)) end
+  if delay > 0 and fields.u and fields.o ~= worker then return park(name, fields) end
+  if delay > 0 and (fields.y or 0) > now then
+    call('ZADD', C .. ':ready', fields.y, name)
+    wait_for(fields)
+    return
   end
+  local start = delay > 0 and spaced_start(fields, delay) or next_start(fields)
   if start > now + (delay > 0 and look or 0) then
     call('ZADD', C .. ':ready', start, name)
     return

@@ -3,13 +3,15 @@
 -- where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
---   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled
+--   {'ended', id, token, latency (ms), verdict, retry after (ms)} its download is over: 0 good, 1 failed, 2 throttled,
+--                                                                 3 the domain was not asked: nothing is learnt of it
 --   {'done', id, token, started?}                                it was worked on; slot_*.lua settle it with its records
 --   {'settle', id, token, started?, outcome, reason, letters, notes}
 --                                                                 delivered, expanded, redirected, empty, filtered, dead;
 --                                                                 letters: those of a dead one that Kafka has; notes of
 --                                                                 products, where there are any: see products.lua
 --   {'retry', id, token, started?, milliseconds, reason, most attempts, request or ''}
+--   {'postpone', id, token, started?, milliseconds}              tried again later, and this attempt is not counted
 --   {'release', id, token, started?, 1 where links of its page were new}
 --                                                                 back to its place, as if it had not been leased
 --   {'delay', domain, milliseconds}                               the Crawl-delay of its robots.txt
@@ -19,8 +21,9 @@
 local worker, sequence = ARGV[1], tonumber(ARGV[2])
 local operations, settings = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
 local default_delay, failures_to_open, cool_down, longest_cool_down, most_openings, kept = unpack(settings)
-local WHAT = {began = true, ended = true, done = true, settle = true, retry = true, release = true, delay = true}
+local WHAT = {began = true, ended = true, done = true, settle = true, retry = true, postpone = true, release = true, delay = true}
 local SLOWEST = 16 -- times the delay
+local UNASKED = 3 -- the verdict
 
 local me = S .. ':worker:' .. worker
 if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.pack({0, {}}) end
@@ -50,12 +53,26 @@ end
 local unheld, dead_ids = {}, {}
 local stale, has_tries = 0, call('EXISTS', C .. ':tries') == 1
 
+-- What was planned for the lease has happened, or will not.
+local function start_is_over(id, row)
+  one_unstarted_fewer(worker, row, default_delay)
+  if row[AGAIN] then
+    row[AGAIN] = nil
+    call('HSET', C .. ':leases', id, cmsgpack.pack(row))
+  end
+end
+
 -- The lease ends: its row, its place in its domain.
 local function let_go(id, row, started)
   rows[id] = false
   unheld[#unheld + 1] = id
-  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
+  if started == 0 or row[AGAIN] then one_unstarted_fewer(worker, row, default_delay) end
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
+end
+
+local function delay(id, row, after, request)
+  call('ZADD', C .. ':delayed', now + after, id)
+  call('HSET', C .. ':later', id, cmsgpack.pack({row[DOMAIN], row[SCORE], request}))
 end
 
 local function open_circuit(fields, name)
@@ -93,16 +110,16 @@ function act.began(id, row, since)
   fields.s = math.max(fields.s or 0, now - since)
   fields.t = math.max(fields.t or 0, fields.s)
   fields.changed = true
-  one_unstarted_fewer(worker, row, default_delay)
+  start_is_over(id, row)
 end
 
 function act.ended(id, row, latency, verdict, retry_after)
-  learn(row[DOMAIN], latency, verdict, retry_after)
+  if verdict ~= UNASKED then learn(row[DOMAIN], latency, verdict, retry_after) end
   if call('SREM', S .. ':busy:' .. worker, id) == 1 then free_slot(row[DOMAIN]) end
 end
 
 function act.done(id, row, started)
-  if started == 0 then one_unstarted_fewer(worker, row, default_delay) end
+  if started == 0 or row[AGAIN] then start_is_over(id, row) end
 end
 
 function act.settle(id, row, started, outcome, reason, letters, notes)
@@ -123,9 +140,13 @@ function act.retry(id, row, started, after, reason, most_attempts, request)
   end
   has_tries = true
   call('HSET', C .. ':tries', id, cmsgpack.pack(tries))
-  call('ZADD', C .. ':delayed', now + after, id)
-  call('HSET', C .. ':later', id, cmsgpack.pack({row[DOMAIN], row[SCORE], request}))
+  delay(id, row, after, request)
   tally(C, 'retried', 1)
+end
+
+function act.postpone(id, row, started, after)
+  let_go(id, row, started)
+  delay(id, row, after, row[REQUEST])
 end
 
 function act.release(id, row, started, has_led)

@@ -14,7 +14,7 @@ from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import Action
 from crawlers.identity import Identity
-from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, short_folder, task
+from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, run, short_folder, task
 from tests.servers.web import Page, WebServer
 
 SCROLLING = """<ul id="list"></ul><script>
@@ -285,6 +285,21 @@ def test_identities_share_no_cookies(browsers: Shared, web: Web) -> None:
     site.pages["/"] = Page("<body>")
     assert browsers.render(site.url + "/", Identity("one")).cookies
     assert not browsers.render(site.url + "/", Identity("other")).cookies
+
+
+def test_a_browser_has_a_bounded_number_of_contexts(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("browser_pool.running._MOST_PROFILES", 2)
+    site = web({"/": Page("here")})
+
+    async def visit() -> None:
+        with short_folder() as folder:
+            async with pool_of(PlaywrightBackend(), folder, pages=1) as pool:
+                for name in ("one", "two", "three", "one"):
+                    assert (await pool.render(task(site.url + "/"), Identity(name))).status == 200
+                [running] = pool._running
+                assert running.labels == {"three", "one"}
+
+    run(visit())
 
 
 def test_a_page_says_who_asks(browsers: Shared, web: Web) -> None:

@@ -50,8 +50,8 @@ class PageTask:
     max_bytes: int = 0
     """Of the document; 0 is no limit."""
     referer: str = ""
-    cookies: tuple[tuple[str, str], ...] = ()
-    """Names and values that the browser is to send."""
+    cookies: tuple[Cookie, ...] = ()
+    """Those that the browser is to send."""
     methods: tuple[Any, ...] = ()
     """What is called on Playwright's page, in scrapy-playwright's convention: `method`, `args`, `kwargs`."""
     goto: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Rendered:
     timings: dict[str, float] = field(default_factory=dict)
     """Milliseconds since the navigation began."""
     cookies: list[Cookie] = field(default_factory=list)
-    """Those that the final address would be sent."""
+    """Those that the address that was asked, or the final one, would be sent."""
     captured: list[Captured] = field(default_factory=list)
     screenshot: bytes | None = None
     """PNG of the whole page, where its rules ask for it."""
@@ -112,6 +112,11 @@ class Launch:
     """Whose page is the first; None at a warm start."""
     remote: str = ""
     """Where a browser runs already, or is to be had; '' is this machine."""
+
+    @property
+    def languages(self) -> str:
+        """Those of its first identity: what its pages' workers say; '' is the engine's own."""
+        return self.identity.accept_language if self.identity is not None else ""
 
 
 PICTURE = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 _NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chromium-headless-shell")
 _NOWHERE = "socks5://127.0.0.1:9"
 """Contexts have proxies of their own; the browser itself has nothing to fetch."""
+_WHOLE_PAGES = ("--disable-site-isolation-trials", "--disable-shared-workers")
+"""What a page says of its browser is said for its frames, too, only where they share its process, whatever their site
+is; and for no worker that several pages share."""
 _SWITCHES = (
+    *_WHOLE_PAGES,
     "--headless",
+    "--window-size=1280,800",
     "--no-first-run",
     "--no-default-browser-check",
     "--no-service-autorun",
@@ -47,7 +53,8 @@ _SWITCHES = (
     "--disable-sync",
     "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,AcceptCHFrame,"
     "InterestFeedContentSuggestions,AutofillServerCommunication,DestroyProfileOnBrowserClose,PaintHolding,"
-    "LensOverlay,HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
+    "LensOverlay,HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,IsolateOrigins,"
+    "site-per-process",
     "--disable-back-forward-cache",
     "--disable-blink-features=AutomationControlled",
     "--block-new-web-contents",
@@ -60,6 +67,9 @@ _SWITCHES = (
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
+
+PREFERENCES = {"net": {"network_prediction_options": 2}}
+"""Of a profile: no page is fetched ahead, whatever the speculation rules of another one propose."""
 
 
 def find_executable(configured: str | None) -> str:
@@ -77,10 +87,14 @@ def find_executable(configured: str | None) -> str:
     )
 
 
-def switches(proxy: str = "") -> list[str]:
-    """Of every Chromium; the sandbox stays on for an ordinary user, as Chromium has none for root."""
+def switches(proxy: str = "", languages: str = "") -> list[str]:
+    """Of every Chromium; the sandbox stays on for an ordinary user, as Chromium has none for root.
+
+    `languages`, as `de-CH,de`, are what is sent where a page's own do not reach: by its workers.
+    """
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return [*_SWITCHES, *root, f"--proxy-server={proxy or _NOWHERE}"]
+    spoken = [f"--accept-lang={languages}"] if languages else []
+    return [*_SWITCHES, *root, *spoken, f"--proxy-server={proxy or _NOWHERE}"]
 
 
 def _lines(path: Path) -> list[str]:
@@ -99,11 +113,14 @@ class Chromium:
         """Its DevTools address, `ws://…`."""
 
     @classmethod
-    async def launch(cls, executable: str, folder: Path, home: PrivateFolder, proxy: str = "") -> Chromium:
+    async def launch(
+        cls, executable: str, folder: Path, home: PrivateFolder, proxy: str = "", languages: str = ""
+    ) -> Chromium:
         """Start it, its own traffic through `proxy`; return when it can be talked to. Raises BrowserGone."""
         profile = folder / "profile"
-        profile.mkdir()
-        command = [executable, *switches(proxy), f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        (profile / "Default").mkdir(parents=True)
+        (profile / "Default" / "Preferences").write_text(json.dumps(PREFERENCES))
+        command = [executable, *switches(proxy, languages), f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         browser = cls(ProcessTree([*command, "about:blank"], folder, home), folder)
         try:
             browser.endpoint = await browser._listening(profile / "DevToolsActivePort")

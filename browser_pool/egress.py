@@ -40,6 +40,8 @@ NOWHERE = "nowhere"
 _REMEMBERED = 256
 _IDLE = 300.0
 """Seconds that a port without a browser is kept."""
+_MANY, _IDLE_OF_MANY = 256, 10.0
+"""Ports from which on they are kept for less long: each is an open socket."""
 
 
 class Egress:
@@ -72,8 +74,9 @@ class Egress:
     async def tidy(self, labels: set[str]) -> None:
         """Close what nobody goes through any more: identities come and go. `labels` are those that browsers have."""
         async with self._lock:
+            idle = _IDLE if len(self._ports) <= _MANY else _IDLE_OF_MANY
             for label, port in list(self._ports.items()):
-                if label not in labels and not port.clients and monotonic() - port.asked_at > _IDLE:
+                if label not in labels and not port.clients and monotonic() - port.asked_at > idle:
                     del self._ports[label]
                     await port.close()
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 HINTS = """navigator.userAgentData.getHighEntropyValues(
     ["architecture", "bitness", "fullVersionList", "model", "platformVersion", "wow64"])"""
 """Asks an engine for its client hints, as a script of a page of a secure context."""
+WIDTH, HEIGHT = 1280, 800
+"""Of every page, in CSS pixels."""
 _KEPT = ("architecture", "bitness", "mobile", "model", "platform", "platformVersion", "wow64")
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.exceptions import (
     DownloadCancelledError,
     DownloadFailedError,
@@ -24,7 +25,7 @@ from scrapy.exceptions import (
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from browser_pool.backend import PageTask
-from browser_pool.cookies import cookies_of
+from browser_pool.cookies import cookies_of, is_elsewhere, keep
 from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
@@ -37,6 +38,7 @@ from crawlers.fetching.dialling import private_address
 from crawlers.frontier.sending import DEPARTURE
 from crawlers.identity import identity_of
 from crawlers.proxies.pool import WAY, ProxyPool
+from crawlers.proxies.requested import account_of, requested_proxy
 from crawlers.refusals import ProxyFailed
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+    from scrapy.http.cookies import CookieJar
 
     from browser_pool.backend import Rendered
     from crawlers.browser_rules import BrowserRules
@@ -143,7 +146,17 @@ class BrowserHandler:
         request.meta["rendered"] = rendered
         if "first_byte" in rendered.timings:
             request.meta["download_latency"] = rendered.timings["first_byte"] / 1000
+        if (jar := self._jar(request)) is not None and is_elsewhere(request, rendered.url):
+            keep(jar, rendered.url, rendered.cookies)
         return response_of(request, rendered, task.cookies)
+
+    def _jar(self, request: Request) -> CookieJar | None:
+        """Scrapy's, with what the browser is to send; None where the request brings its cookies itself."""
+        cookies: Any = self._crawler.get_downloader_middleware(CookiesMiddleware)
+        if cookies is None or request.meta.get("dont_merge_cookies"):
+            return None
+        jar: CookieJar = cookies.jars[request.meta.get("cookiejar")]
+        return jar
 
     def _task(self, request: Request, rules: BrowserRules) -> PageTask:
         meta = request.meta
@@ -159,7 +172,7 @@ class BrowserHandler:
             timeout=float(meta.get("download_timeout") or self._crawler.settings.getfloat("DOWNLOAD_TIMEOUT")),
             max_bytes=int(meta.get("download_maxsize", self._max_size)),
             referer=referer.decode("latin-1"),
-            cookies=cookies_of(request),
+            cookies=cookies_of(request, self._jar(request)),
             methods=_methods(meta.get("playwright_page_methods")),
             goto=dict(meta.get("playwright_page_goto_kwargs") or {}),
             is_evidence=lambda rendered: self._is_captcha(request, rendered),
@@ -171,14 +184,16 @@ class BrowserHandler:
         return wall is not None and wall.kind == CAPTCHA
 
     def _identity(self, request: Request) -> Identity:
+        """With the proxy that was chosen, or that the request brings: each has a context of its own."""
         identity = identity_of(request, self._user_agent)
         way: Proxy | None = request.meta.get(WAY)
-        if way is not None and way.url:
-            label = f"{identity.label}@{way.label}"
-            identity = replace(identity, label=label, proxy=way.secret_url, proxy_label=way.label)
-        if name := request.meta.get("playwright_context"):
-            return replace(identity, label=f"{identity.label}/{name}")
-        return identity
+        if way is not None:
+            return _by(way, way.label, identity) if way.url else identity
+        try:
+            own = requested_proxy(request)
+        except ValueError as error:
+            raise NotSupported(str(error)) from None
+        return _by(own, account_of(own), identity) if own is not None else identity
 
     async def _failed(self, request: Request, identity: Identity, error: BrowserError) -> Exception:
         """What Scrapy is told; the egress knows of the network what the browser does not."""
@@ -196,6 +211,10 @@ class BrowserHandler:
         site = site_of(request, self._crawler.spider)
         if site is not None and not site.owns(rendered.url):
             raise IgnoreRequest(f"Filtered offsite request to {domain_of(rendered.url)!r}")
+
+
+def _by(way: Proxy, name: str, identity: Identity) -> Identity:
+    return replace(identity, label=f"{identity.label}@{name}", proxy=way.secret_url, proxy_label=way.label)
 
 
 def _methods(given: Any) -> tuple[Any, ...]:

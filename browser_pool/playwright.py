@@ -15,7 +15,7 @@ from playwright.async_api import async_playwright
 
 from browser_pool.backend import Backend, Browser, Context, Launch, without_remote
 from browser_pool.chromium import Chromium, RemoteChromium
-from browser_pool.emulation import HINTS, Engine
+from browser_pool.emulation import HEIGHT, HINTS, WIDTH, Engine
 from browser_pool.errors import BrowserGone, BrowserTimeout
 from browser_pool.limits import within
 from browser_pool.playwright_page import PlaywrightPage
@@ -127,7 +127,9 @@ class PlaywrightBrowser(Browser):
         if launch.remote:
             self._chromium = RemoteChromium(launch.remote, launch.folder)
         else:
-            self._chromium = await Chromium.launch(launch.executable, launch.folder, launch.home)
+            self._chromium = await Chromium.launch(
+                launch.executable, launch.folder, launch.home, languages=launch.languages
+            )
 
     async def connect(self, driver: Driver, launch: Launch) -> None:
         """Have `driver` talk to it."""
@@ -165,7 +167,7 @@ class PlaywrightBrowser(Browser):
                     proxy={"server": proxy},
                     accept_downloads=False,
                     service_workers="block",
-                    viewport={"width": 1280, "height": 800},
+                    viewport={"width": WIDTH, "height": HEIGHT},
                 )
             ),
             "new context",

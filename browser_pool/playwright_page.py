@@ -15,6 +15,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_pool.actions import perform
 from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
+from browser_pool.cookies import cdp_cookie
 from browser_pool.document import Document
 from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.limits import within
@@ -160,7 +161,7 @@ class PlaywrightPage(Page):
         rendered.captured = await visit.captured()
         if task.rules.screenshot:
             rendered.screenshot = await self._page.screenshot(full_page=True)
-        rendered.cookies = [_cookie(raw) for raw in await self._context.cookies(rendered.url)]
+        rendered.cookies = [_cookie(raw) for raw in await self._context.cookies([task.url, rendered.url])]
         rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
         if not visit.is_bodiless and task.is_evidence(rendered):
             rendered.evidence = await self._picture(task.timeout - (monotonic() - began_at))
@@ -195,19 +196,15 @@ class PlaywrightPage(Page):
             self._blocked = urls
 
     async def _send_cookies(self, task: PageTask) -> None:
-        """Give the context what the jar has and it has not; what it has keeps its domain and path."""
+        """Give the context what the jar has and it has not."""
         if not task.cookies:
             return
-        known = {cookie["name"]: cookie for cookie in await self._context.cookies(task.url)}
-        fresh: list[dict[str, Any]] = []
-        for name, value in task.cookies:
-            if name not in known:
-                fresh.append({"name": name, "value": value, "url": task.url.partition("?")[0]})
-            elif known[name]["value"] != value:
-                kept = {key: known[name][key] for key in ("domain", "path", "expires", "httpOnly", "secure")}
-                fresh.append({"name": name, "value": value, **kept})
-        if fresh:
-            await self._context.add_cookies(fresh)
+        known = {_cookie(raw)[:4] for raw in await self._context.cookies(task.url)}
+        await asyncio.gather(*(self._send_cookie(one, task.url) for one in task.cookies if one[:4] not in known))
+
+    async def _send_cookie(self, cookie: Cookie, url: str) -> None:
+        with suppress(PlaywrightError):  # one that no browser takes; one that is gone is seen right away
+            await self._session.send("Network.setCookie", cdp_cookie(cookie, url))
 
     async def _navigate(self, task: PageTask) -> None:
         options = {"wait_until": task.rules.wait_until, "timeout": 1000 * task.timeout, **task.goto}

@@ -22,6 +22,7 @@ T = TypeVar("T")
 _IDLE_TAB = 5.0
 """Seconds that a tab may run its last page's scripts for nobody."""
 _IDLE_PROFILE = 300.0
+_MOST_PROFILES = 64
 
 
 @dataclass(eq=False)
@@ -96,11 +97,21 @@ class RunningBrowser:
                 await self._replace(found)
                 found = None
             if found is None:
+                await self._make_room()
                 self.labels.add(identity.label)
                 context = await self.browser.new_context(identity, port.url)
                 found = self._profiles[identity.label] = Profile(identity, context)
             found.used_at = monotonic()
             return found
+
+    async def _make_room(self) -> None:
+        """Close the context that has rested longest where there are many: each session has one."""
+        resting = [profile for profile in self._profiles.values() if not profile.busy]
+        if len(self._profiles) >= _MOST_PROFILES and resting:
+            oldest = min(resting, key=lambda profile: profile.used_at)
+            del self._profiles[oldest.identity.label]
+            self.labels.discard(oldest.identity.label)
+            await oldest.context.close()
 
     async def _replace(self, profile: Profile) -> None:
         """Its identity says something else by now; tabs that are busy end with their pages."""

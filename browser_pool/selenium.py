@@ -17,7 +17,7 @@ from selenium.webdriver.remote.client_config import ClientConfig
 from urllib3.exceptions import HTTPError
 
 from browser_pool.backend import Backend, Browser, Context, Launch, Page, PageTask, Rendered, without_remote
-from browser_pool.emulation import HINTS, Engine
+from browser_pool.emulation import HEIGHT, HINTS, WIDTH, Engine
 from browser_pool.errors import BrowserError, BrowserGone, BrowserTimeout, PageFailed
 from browser_pool.limits import within
 from browser_pool.selenium_page import SeleniumVisit
@@ -33,6 +33,9 @@ T = TypeVar("T")
 _CALL = 5.0
 _SECURE = "chrome://version/"
 """Client hints are for secure contexts."""
+_NO_SERVICE_WORKERS = "if (navigator.serviceWorker) navigator.serviceWorker.register = () => new Promise(() => {});"
+"""They would ask in the engine's own name, whatever the page says."""
+_SCREEN = {"width": WIDTH, "height": HEIGHT, "screenWidth": WIDTH, "screenHeight": HEIGHT}
 _GONE = ("disconnected", "not connected", "chrome not reachable", "invalid session id", "crashed", "no such window")
 
 
@@ -165,6 +168,10 @@ class SeleniumPage(Page):
         self._handle = driver.current_window_handle
         override = self._browser.engine.override(self._identity)
         driver.execute_cdp_cmd("Emulation.setUserAgentOverride", override)
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride", {**_SCREEN, "deviceScaleFactor": 1, "mobile": False}
+        )
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _NO_SERVICE_WORKERS})
         driver.execute_cdp_cmd("Network.enable", {})
 
     async def render(self, task: PageTask) -> Rendered:

@@ -21,6 +21,7 @@ from selenium.webdriver.common.by import By
 
 from browser_pool.backend import Captured, Cookie, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
+from browser_pool.cookies import cdp_cookie
 from browser_pool.errors import ERROR_PAGE, NotAPage, PageFailed, PageTooLarge
 
 _INTERVAL = 0.03
@@ -58,8 +59,9 @@ class SeleniumVisit:
         self._entries()  # of the page before
         self._frame = driver.current_window_handle
         self._cdp("Network.setBlockedURLs", urls=blocked_urls(task.rules.block))
-        for name, value in task.cookies:
-            self._cdp("Network.setCookie", name=name, value=value, url=task.url)
+        for cookie in task.cookies:
+            with suppress(WebDriverException):  # one that no browser takes; one that is gone is seen right away
+                self._cdp("Network.setCookie", **cdp_cookie(cookie, task.url))
         referer = {"referrer": task.referer} if task.referer else {}
         failed = self._cdp("Page.navigate", url=task.url, **referer).get("errorText", "")
         task.on_asked()
@@ -91,7 +93,8 @@ class SeleniumVisit:
         timing = response.get("timing") or {}
         if timing.get("receiveHeadersEnd", -1) >= 0:
             rendered.timings["first_byte"] = round(timing["receiveHeadersEnd"], 1)
-        rendered.cookies = [_cookie(raw) for raw in self._cdp("Network.getCookies", urls=[url])["cookies"]]
+        found = self._cdp("Network.getCookies", urls=[self._task.url, url])["cookies"]
+        rendered.cookies = list(dict.fromkeys(map(_cookie, found)))
         rendered.captured = list(self._captured())
         if self._task.rules.screenshot:
             rendered.screenshot = self._picture(captureBeyondViewport=True)

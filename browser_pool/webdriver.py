@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from browser_pool.chromium import Chromium, switches
+from browser_pool.chromium import PREFERENCES, Chromium, switches
 from browser_pool.errors import BrowserGone
 from browser_pool.processes import ProcessTree
 
@@ -35,7 +35,8 @@ class LocalDriver:
     @classmethod
     async def start(cls, program: str, launch: Launch) -> LocalDriver:
         """Start `program`, a chromedriver, and a Chromium. Raises BrowserGone."""
-        driver = cls(await Chromium.launch(launch.executable, launch.folder, launch.home, launch.proxy))
+        chromium = await Chromium.launch(launch.executable, launch.folder, launch.home, launch.proxy, launch.languages)
+        driver = cls(chromium)
         try:
             await driver._start(program, launch)
         except BaseException:
@@ -82,13 +83,14 @@ class GridDriver:
 
     def __init__(self, launch: Launch):
         self.url = launch.remote.rstrip("/")
-        self._proxy = launch.proxy
+        self._switches = switches(launch.proxy, launch.languages)
         self._folder = launch.folder
 
     def prepare(self, options: ChromeOptions) -> None:
         """Have it start what would be started here."""
-        for switch in switches(self._proxy):
+        for switch in self._switches:
             options.add_argument(switch)
+        options.add_experimental_option("prefs", PREFERENCES)
         options.add_experimental_option("excludeSwitches", ["enable-automation"])
 
     def memory(self) -> dict[int, int]:

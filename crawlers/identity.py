@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Identity:
     user_agent: str = ""
     """'' is the engine's own."""
     accept_language: str = ""
+    """As `de-CH,de`, without weights; '' is the engine's own."""
     header_order: tuple[bytes, ...] = field(default=(), repr=False)
     """Of names: plain HTTP sends its headers in this order, and others after them."""
     proxy: str = field(default="", repr=False)
@@ -30,6 +31,7 @@ class Identity:
 
 
 def identity_of(request: Request, user_agent: str) -> Identity:
-    """The identity that `request` carries, or the bot's that `user_agent` names."""
-    found = request.meta.get("identity")
-    return found if isinstance(found, Identity) else Identity("default", user_agent=user_agent)
+    """The identity that `request` carries, or the bot's that `user_agent` names; another one for each cookie jar."""
+    found, jar = request.meta.get("identity"), request.meta.get("cookiejar")
+    identity = found if isinstance(found, Identity) else Identity("default", user_agent=user_agent)
+    return identity if jar in (None, identity.label) else replace(identity, label=f"{identity.label}/{jar}")

@@ -89,13 +89,14 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "middlewares.robots.RobotsMiddleware": 100,  # in its place, one copy for the fleet, as RFC 9309 has it
     "middlewares.routing.RoutingMiddleware": 380,  # before who asks is chosen; behind walls, which are no pages
+    "middlewares.cookie_jar.CookieJarMiddleware": 385,  # an identity is also its cookie jar's
     "middlewares.identity.IdentityMiddleware": 390,  # before Scrapy's defaults of headers, and before cookies
     "middlewares.proxy.ProxyMiddleware": 395,  # an identity ends with its proxy
-    "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
-    "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
-    "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
     "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
+    "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
+    "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.header_order.HeaderOrderMiddleware": 720,  # behind cookies: all headers are there
 }
 PROXIES = env("PROXIES", list, [], "forward proxies, comma separated: URL [label= tier= region= weight=], or direct")

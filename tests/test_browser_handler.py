@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.demo_shop import DemoShop
+from tests.servers.forward_proxy import RunningProxy
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
 
@@ -97,6 +98,59 @@ def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, 
     found = pages.get((site.url + "/login", session), (site.url + "/shop", by_browser), (site.url + "/basket", session))
     assert "http=1" in found[1]["text"]
     assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
+
+
+def test_a_cookie_of_http_keeps_its_path_and_a_redirect_its_hosts(pages: Pages, web: Web) -> None:
+    other = web({"/": Page("there", headers={"Set-Cookie": "other=2"}), "/next": Page("next")}, host="127.0.0.2")
+    fetching = "<body><script>fetch('/api').then(() => document.body.append('done'))</script>"
+    site = web({
+        "/login": Page("in", headers={"Set-Cookie": "own=1; Path=/"}),
+        "/shop/item": Page(fetching),
+        "/api": Page("{}"),
+        "/shop/away": Page("", 302, {"Location": other.url + "/"}),
+        "/shop/next": Page("next"),
+    })  # fmt: skip
+    waiting = {"browser": {"wait_for": "text=done"}}
+    asked = (f"{site.url}/login", {}), (f"{site.url}/shop/item", waiting), (f"{site.url}/shop/away", {"browser": True})
+    asked += (f"{site.url}/shop/next", {}), (f"{other.url}/next", {})
+    found = pages.get(*asked, SCHEDULER_PRIORITY_QUEUE="scrapy.pqueues.ScrapyPriorityQueue")  # one after another
+    assert dict(next(visit.headers for visit in site.visits if visit.path == "/api"))["Cookie"] == "own=1"
+    assert found[2]["url"] == f"{other.url}/"
+    assert [one["sent"] for one in found[3:]] == ["own=1", "other=2"]
+
+
+@pytest.mark.parametrize("key", ["cookiejar", "playwright_context"])
+def test_sessions_share_no_cookies_in_the_browser_nor_after_it(pages: Pages, web: Web, key: str) -> None:
+    site = web({
+        "/login": Page("<script>document.cookie = 'token=alices; path=/'; localStorage.token = 'alices'</script>"),
+        "/shop": Page("<body><script>document.body.append(`<${document.cookie} ${localStorage.token}>`)</script>"),
+    })  # fmt: skip
+    alice, bob = {key: "alice"}, {key: "bob"}
+    visits = ("/login", alice, True), ("/shop", bob, True), ("/shop", bob, False), ("/shop", alice, True)
+    found = pages.get(*((site.url + path, {**who, "browser": browser}) for path, who, browser in visits))
+    assert "&lt; undefined&gt;" in found[1]["text"]
+    assert found[2]["sent"] == ""
+    assert "&lt;token=alices alices&gt;" in found[3]["text"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_page_leaves_by_the_proxy_of_its_request(pages: Pages, web: Web, scheme: str) -> None:
+    site = web(
+        {"/": Page("<body><script>document.body.append('had' + document.cookie); document.cookie = 'a=1'</script>")}
+    )
+    with RunningProxy(scheme, "user", "p@ss") as first, RunningProxy("http") as second:
+        asked = [{"browser": True, "proxy": proxy} for proxy in (first.url, second.address)]
+        found = pages.get(*((site.url + "/", meta) for meta in asked), COOKIES_ENABLED=0)
+        assert [one["status"] for one in found] == [200, 200]
+        assert len(first.asked) == len(second.asked) == 1
+    assert "hada=1" not in found[1]["text"]
+
+
+def test_a_proxy_that_a_browser_cannot_have_is_refused(pages: Pages, web: Web) -> None:
+    site = web({"/": Page(SHOWN)})
+    assert not pages.get((site.url + "/", {"browser": True, "proxy": "https://127.0.0.1:9"}))
+    assert pages.outcomes() == [("dead", "NotSupported")]
+    assert not site.visits
 
 
 def test_what_goes_wrong_is_a_failed_download(pages: Pages, web: Web, nowhere: str) -> None:

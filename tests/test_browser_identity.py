@@ -19,7 +19,7 @@ from crawlers.identity import Identity
 from tests.browsers import BACKENDS, BOT, pool_of, run, short_folder, task
 from tests.servers.web import Page, Visit, WebServer
 
-OWN = Identity("own", is_browser_like=True, accept_language="de-CH,de;q=0.9")
+OWN = Identity("own", is_browser_like=True, accept_language="de-CH,de")
 ASKING = """<body><script src=/part.js></script><iframe src=/frame></iframe><script>
 const asked = ['fullVersionList', 'platformVersion', 'architecture'];
 navigator.userAgentData.getHighEntropyValues(asked).then(async hints => {
@@ -37,6 +37,25 @@ peer.onicecandidate = event => {
 };
 peer.createDataChannel('any');
 peer.createOffer().then(offer => peer.setLocalDescription(offer));
+</script>"""
+FRAMED = """<body><script>
+(async () => {
+    const registered = navigator.serviceWorker.register('/service.js').catch(() => {});
+    await Promise.race([registered, new Promise(done => setTimeout(done, 300))]);
+    try { new SharedWorker('/shared.js'); } catch {}
+    new Worker('/worker.js').onmessage = () => fetch('/by-script').then(() => parent.postMessage('done', '*'));
+})();
+</script>"""
+FRAMING = """<body><iframe src=%s></iframe><iframe src=%s sandbox=allow-scripts></iframe><script>
+addEventListener('message', () => document.body.insertAdjacentHTML('beforeend', '<pre id=said>0</pre>'));
+</script>"""
+SPECULATING = """<body><script type=speculationrules>{
+    "prefetch": [{"urls": ["/prefetched"], "eagerness": "immediate"}],
+    "prerender": [{"urls": ["/prerendered"], "eagerness": "immediate"}]
+}</script><script>
+const sizes = [innerWidth, outerWidth, screen.width, innerHeight, outerHeight, screen.height];
+const say = () => document.body.insertAdjacentHTML('beforeend', `<pre id=said>${JSON.stringify(sizes)}</pre>`);
+setTimeout(say, 500);
 </script>"""
 Web = Callable[..., WebServer]
 
@@ -111,7 +130,7 @@ def test_name_version_and_hints_are_the_engines_own(backend: Backend, web: Web) 
         assert brands(sent["sec-ch-ua"]) == by_script
         assert sent["sec-ch-ua-platform"] == f'"{told["hints"]["platform"]}"'
         assert sent["sec-ch-ua-mobile"] == "?0"
-        assert sent["accept-language"].startswith("de-CH,de")
+        assert sent["accept-language"] == "de-CH,de;q=0.9"
 
 
 def test_a_bot_that_says_so_shows_no_browsers_hints(backend: Backend, web: Web) -> None:
@@ -122,6 +141,38 @@ def test_a_bot_that_says_so_shows_no_browsers_hints(backend: Backend, web: Web) 
     for sent in map(headers_of, site.visits):
         assert sent["user-agent"] == BOT.user_agent
         assert not sent.get("sec-ch-ua")
+
+
+@pytest.mark.parametrize("identity", [BOT, OWN], ids=lambda identity: identity.label)
+def test_frames_of_other_sites_and_workers_say_the_same(backend: Backend, web: Web, identity: Identity) -> None:
+    """Service workers and shared ones, which would not, do not run."""
+    script = {"Content-Type": "text/javascript"}
+    other = web({
+        "/frame": Page(FRAMED),
+        "/sandboxed": Page("<script>fetch('/by-sandboxed').catch(() => {})</script>"),
+        "/worker.js": Page("fetch('/by-worker').then(() => postMessage('done'))", headers=script),
+        "/service.js": Page("fetch('/by-service')", headers=script),
+        "/shared.js": Page("fetch('/by-shared')", headers=script),
+    }, host="127.0.0.2")  # fmt: skip
+    site = web({"/": Page(FRAMING % (f"{other.url}/frame", f"{other.url}/sandboxed"))})
+    said(backend, site.url + "/", identity)
+    by_path = {visit.path: headers_of(visit) for visit in other.visits}
+    assert set(by_path) >= {"/frame", "/worker.js", "/by-worker", "/by-script"}
+    assert set(by_path) <= {"/frame", "/worker.js", "/by-worker", "/by-script", "/sandboxed", "/by-sandboxed"}
+    page = headers_of(site.visits[0])
+    assert {sent["user-agent"] for sent in by_path.values()} == {page["user-agent"]}
+    assert {sent.get("sec-ch-ua") for sent in by_path.values()} <= {page.get("sec-ch-ua"), None}
+    assert by_path["/by-script"].get("sec-ch-ua") == page.get("sec-ch-ua")
+    languages = page["accept-language"]
+    assert [
+        sent["accept-language"] for sent in by_path.values() if not sent["accept-language"].startswith(languages)
+    ] == []
+
+
+def test_no_page_is_fetched_ahead_and_all_sizes_agree(backend: Backend, web: Web) -> None:
+    site = web({"/": Page(SPECULATING), "/prefetched": Page("1"), "/prerendered": Page("2")})
+    assert said(backend, site.url + "/", OWN) == [1280] * 3 + [800] * 3
+    assert {visit.path for visit in site.visits} == {"/"}
 
 
 def test_webrtc_tells_no_address_and_sends_no_packet(backend: Backend, web: Web, stun: socket.socket) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from browser_pool.backend import Rendered
+from browser_pool.backend import Cookie, Rendered
 from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import Action
 from crawlers.identity import Identity
-from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, short_folder, task
+from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, run, short_folder, task
 from tests.servers.web import Page, WebServer
 
 SCROLLING = """<ul id="list"></ul><script>
@@ -57,6 +57,10 @@ def browsers(request: pytest.FixtureRequest) -> Iterator[Shared]:
 
 
 Web = Callable[..., WebServer]
+
+
+def cookie(name: str, value: str, **more: Any) -> Cookie:
+    return Cookie(name, value, "127.0.0.1", **more)
 
 
 def test_a_page_is_what_its_scripts_make_of_it(browsers: Shared, web: Web) -> None:
@@ -243,11 +247,36 @@ def test_what_is_blocked_is_not_fetched(browsers: Shared, web: Web) -> None:
 def test_cookies_go_both_ways(browsers: Shared, web: Web) -> None:
     site = web({"/": Page("<script>document.write(document.cookie); document.cookie = 'js=2; path=/'</script>")})
     identity = Identity("cookies")
-    first = browsers.render(site.url + "/", identity, cookies=(("http", "1"),))
+    first = browsers.render(site.url + "/", identity, cookies=(cookie("http", "1"),))
     assert b"http=1" in first.body
     assert {(cookie.name, cookie.value) for cookie in first.cookies} == {("http", "1"), ("js", "2")}
-    second = browsers.render(site.url + "/", identity, cookies=(("http", "9"), ("js", "2")))
+    second = browsers.render(site.url + "/", identity, cookies=(cookie("http", "9"), cookie("js", "2")))
     assert b"http=9" in second.body
+
+
+def test_cookies_are_sent_where_their_path_says(browsers: Shared, web: Web) -> None:
+    asking = (
+        "<body><script>fetch('/api').then(() => document.body.insertAdjacentHTML('beforeend', '<p id=a>a'))</script>"
+    )
+    site = web({"/shop/item/1": Page(asking), "/api": Page("{}")})
+    sent = (cookie("all", "1"), cookie("shop", "2", path="/shop"))
+    rendered = browsers.render(site.url + "/shop/item/1", Identity("paths"), cookies=sent, wait_for="#a")
+    assert [dict(visit.headers)["Cookie"] for visit in site.visits] == ["shop=2; all=1", "all=1"]
+    assert {(one.name, one.path) for one in rendered.cookies} == {("all", "/"), ("shop", "/shop")}
+
+
+def test_a_cookie_that_no_browser_takes_costs_no_page(browsers: Shared, web: Web) -> None:
+    site = web({"/shop/": Page("here")})
+    sent = (cookie("__Host-bad", "1"), cookie("__Host-good", "2", is_secure=True), cookie("plain", "3"))
+    assert browsers.render(site.url + "/shop/", Identity("strict"), cookies=sent).status == 200
+    assert sorted(dict(site.visits[0].headers)["Cookie"].split("; ")) == ["__Host-good=2", "plain=3"]
+
+
+def test_cookies_of_both_ends_of_a_redirect_are_told(browsers: Shared, web: Web) -> None:
+    other = web({"/": Page("here", headers={"Set-Cookie": "other=2"})}, host="127.0.0.2")
+    site = web({"/": Page("", 302, {"Location": other.url + "/"})})
+    found = browsers.render(site.url + "/", Identity("both"), cookies=(cookie("own", "1"),)).cookies
+    assert {(one.name, one.domain) for one in found} == {("own", "127.0.0.1"), ("other", "127.0.0.2")}
 
 
 def test_identities_share_no_cookies(browsers: Shared, web: Web) -> None:
@@ -258,11 +287,26 @@ def test_identities_share_no_cookies(browsers: Shared, web: Web) -> None:
     assert not browsers.render(site.url + "/", Identity("other")).cookies
 
 
+def test_a_browser_has_a_bounded_number_of_contexts(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("browser_pool.running._MOST_PROFILES", 2)
+    site = web({"/": Page("here")})
+
+    async def visit() -> None:
+        with short_folder() as folder:
+            async with pool_of(PlaywrightBackend(), folder, pages=1) as pool:
+                for name in ("one", "two", "three", "one"):
+                    assert (await pool.render(task(site.url + "/"), Identity(name))).status == 200
+                [running] = pool._running
+                assert running.labels == {"three", "one"}
+
+    run(visit())
+
+
 def test_a_page_says_who_asks(browsers: Shared, web: Web) -> None:
     site = web({"/": Page("<script>document.write(navigator.userAgent + navigator.languages)</script>")})
     bot = browsers.render(site.url + "/").body
     assert BOT.user_agent.encode() in bot
-    own = browsers.render(site.url + "/", Identity("own", is_browser_like=True, accept_language="de-CH,de;q=0.9")).body
+    own = browsers.render(site.url + "/", Identity("own", is_browser_like=True, accept_language="de-CH,de")).body
     assert b"Chrome/" in own
     assert b"Headless" not in own
     assert b"de-CH,de" in own

@@ -72,11 +72,20 @@ def chromiums() -> list[psutil.Process]:
     return [process for process in children() if _is_main(process)]
 
 
-def _is_main(process: psutil.Process) -> bool:
+def guardians() -> list[psutil.Process]:
+    """The shells that watch over private folders of this process."""
+    return [child for child in psutil.Process().children() if "guardian" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
     try:
-        command = process.cmdline()
+        return process.cmdline()
     except psutil.Error:
-        return False
+        return []
+
+
+def _is_main(process: psutil.Process) -> bool:
+    command = _command(process)
     return any("--remote-debugging-port" in part for part in command) and not any("--type=" in part for part in command)
 
 

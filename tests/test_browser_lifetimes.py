@@ -8,18 +8,20 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from browser_pool import running
+from browser_pool import chromium, running
 from browser_pool.egress import Egress
+from browser_pool.errors import BrowserGone, BrowserTimeout
 from browser_pool.folder import PrivateFolder
-from browser_pool.playwright import PlaywrightBackend
+from browser_pool.playwright import Driver, PlaywrightBackend
 from browser_pool.processes import ProcessTree
 from crawlers import metrics
 from tests.browsers import BOT, anywhere, children, chromiums, guardians, pool_of, run, short_folder, task
 from tests.polling import eventually, until
-from tests.servers.web import WebServer
+from tests.servers.web import Page, WebServer
 
 Web = Callable[..., WebServer]
 
@@ -140,4 +142,96 @@ def test_browsers_are_looked_after_though_a_look_has_failed(folder: Path, web: W
             await eventually(lambda: ended._value.get() == before + 1, "the end of a browser of its age", 20)
 
     looks: list[set[str]] = []
+    run(crawl())
+
+
+STUCK = """#!/usr/bin/env python3
+import time
+time.sleep(600)
+"""
+
+
+def program(path: Path, text: str) -> Path:
+    """An executable file."""
+    path.write_text(text)
+    path.chmod(0o700)
+    return path
+
+
+def test_a_driver_that_never_starts_costs_the_launch_and_leaves_no_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", str(program(tmp_path / "node", STUCK)))
+
+    async def crawl() -> None:
+        async with pool_of(PlaywrightBackend(), folder, launch_timeout=2.0) as pool:
+            with pytest.raises(BrowserTimeout):
+                await pool.render(task("http://127.0.0.1:9/"), BOT)
+
+    run(crawl(), 30)
+
+
+def test_children_that_have_just_ended_are_no_drivers() -> None:
+    """Somebody else reaps them, later."""
+    others: list[subprocess.Popen[bytes]] = []
+
+    def end_at_once() -> None:
+        others.extend(subprocess.Popen(["true"]) for _ in range(20))
+
+    async def start_others() -> None:
+        end_at_once()
+
+    async def start() -> None:
+        driver, _ = await asyncio.gather(Driver.start(30), start_others())
+        assert await driver.is_well()
+        await driver.end()
+        assert driver.has_ended
+
+    run(start())
+    for other in others:
+        other.wait()
+
+
+def test_a_launch_that_fails_harms_no_other_browser(folder: Path, tmp_path: Path, web: Web) -> None:
+    site = web({"/": Page("here")})
+    starter = program(tmp_path / "chromium", '#!/bin/sh\nexec chromium "$@"\n')
+
+    async def crawl() -> None:
+        async with pool_of(PlaywrightBackend(), folder, executable=str(starter), processes=2, pages=1) as pool:
+            site.may_answer.clear()
+            page = asyncio.ensure_future(pool.render(task(site.url + "/"), BOT))
+            await eventually(lambda: site.visits, "the page")
+            program(starter, "#!/bin/sh\nexit 1\n")
+            with pytest.raises(BrowserGone):
+                await pool.render(task(site.url + "/"), BOT)
+            site.may_answer.set()
+            assert (await page).status == 200
+
+    run(crawl())
+
+
+def test_a_pop_up_that_opens_while_a_page_is_made_is_closed(
+    folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a Chromium that lets it open."""
+    monkeypatch.setattr(chromium, "_SWITCHES", tuple(one for one in chromium._SWITCHES if "new-web" not in one))
+    site = web({"/": Page("here")})
+
+    async def crawl() -> None:
+        async with pool_of(PlaywrightBackend(), folder) as pool:
+            await pool.render(task(site.url + "/"), BOT)
+            tab = await pool._running[0].lease(BOT)
+            context = tab.profile.context
+            make = context._context.new_page
+
+            async def make_slowly() -> Any:
+                page = await make()
+                await tab.page._page.evaluate("void open('/')")
+                await eventually(lambda: len(context._context.pages) == 3, "a pop-up")
+                return page
+
+            monkeypatch.setattr(context._context, "new_page", make_slowly)
+            await context.new_page()
+            await eventually(lambda: len(context._context.pages) == 2, "its end", 10)
+
     run(crawl())

@@ -146,6 +146,9 @@ class BrowserPool:
         for running in list(self._running):
             if running.browser.is_lost:
                 self._end(running, "crashed")
+            elif running.is_outdated(identity):
+                running.end = "another identity's turn"
+                self._retire(running)
         free = [running for running in self._active() if running.busy < self._pages]
         known = [running for running in free if identity.label in running.labels]
         others = free if self.backend.shares_process else []
@@ -183,7 +186,8 @@ class BrowserPool:
             raise
         self._pause = 0.0
         metrics.BROWSER_LAUNCHES.labels(self.backend.name).inc()
-        running = RunningBrowser(browser, self.egress, self._options)
+        owner = None if self.backend.shares_process else identity
+        running = RunningBrowser(browser, self.egress, self._options, owner)
         if identity is not None:
             running.labels.add(identity.label)
         self._running.append(running)

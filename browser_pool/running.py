@@ -55,8 +55,10 @@ class Profile:
 class RunningBrowser:
     """Leases tabs until it is to be replaced."""
 
-    def __init__(self, browser: Browser, egress: Egress, options: PoolOptions):
+    def __init__(self, browser: Browser, egress: Egress, options: PoolOptions, owner: Identity | None = None):
         self.browser = browser
+        self.owner = owner
+        """Whose alone it is; None where it serves any identity."""
         self._egress = egress
         self._options = options
         self._profiles: dict[str, Profile] = {}
@@ -71,6 +73,10 @@ class RunningBrowser:
         self.end = ""
         """Why it takes no more pages; '' while it does."""
         self._is_killed = False
+
+    def is_outdated(self, identity: Identity) -> bool:
+        """Whether its owner has become `identity`: all of a browser with an owner goes through that one's proxy."""
+        return self.owner is not None and self.owner.label == identity.label and self.owner != identity
 
     def is_due(self, memory: int) -> str:
         """Why it should be replaced; '' while it should not."""

@@ -22,6 +22,16 @@ rm -rf -- "$1"
 """
 
 
+def parent_of(configured: str | None) -> str:
+    """Where private folders are made: BROWSER_TMP_DIR, or the system's. Raises UserError where none can be."""
+    parent = configured or tempfile.gettempdir()
+    if len(os.fsencode(parent)) > _LONGEST_PARENT:
+        raise UserError(f"BROWSER_TMP_DIR={parent}: expected at most {_LONGEST_PARENT} bytes: it holds sockets")
+    if not (os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)):
+        raise UserError(f"BROWSER_TMP_DIR={parent}: expected a folder that can be written to")
+    return parent
+
+
 class PrivateFolder:
     """A folder that nobody else may read, and a guardian: a shell that outlives this process by a moment.
 
@@ -30,9 +40,7 @@ class PrivateFolder:
     """
 
     def __init__(self, parent: str | None = None):
-        parent = parent or tempfile.gettempdir()
-        if len(os.fsencode(parent)) > _LONGEST_PARENT:
-            raise UserError(f"BROWSER_TMP_DIR={parent}: expected at most {_LONGEST_PARENT} bytes: it holds sockets")
+        parent = parent_of(parent)
         _remove_abandoned(Path(parent))
         unlocked = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
         self._lock = (unlocked / "lock").open("wb")

@@ -41,6 +41,9 @@ class PlaywrightBackend(Backend):
     def __init__(self) -> None:
         self._driver: Driver | None = None
 
+    def check(self) -> None:
+        """Its package has all that it needs."""
+
     async def launch(self, launch: Launch) -> PlaywrightBrowser:
         browser = PlaywrightBrowser()
         try:
@@ -48,7 +51,7 @@ class PlaywrightBackend(Backend):
         except BaseException as error:
             await browser.kill()
             if isinstance(error, PlaywrightError | OSError):
-                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch)}") from None
+                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch.remote)}") from None
             raise
         return browser
 

@@ -18,9 +18,12 @@ from browser_pool.errors import BrowserGone, BrowserTimeout
 from browser_pool.folder import PrivateFolder
 from browser_pool.playwright import Driver, PlaywrightBackend
 from browser_pool.processes import ProcessTree
+from browser_pool.selenium import SeleniumBackend
 from crawlers import metrics
+from crawlers.identity import Identity
 from tests.browsers import BOT, anywhere, children, chromiums, guardians, pool_of, run, short_folder, task
 from tests.polling import eventually, until
+from tests.servers.forward_proxy import ForwardProxy
 from tests.servers.web import Page, WebServer
 
 Web = Callable[..., WebServer]
@@ -233,5 +236,35 @@ def test_a_pop_up_that_opens_while_a_page_is_made_is_closed(
             monkeypatch.setattr(context._context, "new_page", make_slowly)
             await context.new_page()
             await eventually(lambda: len(context._context.pages) == 2, "its end", 10)
+
+    run(crawl())
+
+
+def test_one_identitys_browser_goes_where_its_proxy_has_gone(folder: Path, web: Web) -> None:
+    """Of a backend whose browsers each have one identity: all that such a browser sends takes the one way."""
+    site = web({"/": Page("<script>document.write(document.cookie)</script>")})
+
+    async def crawl() -> None:
+        async with ForwardProxy("socks5", "user", "secret") as upstream, pool_of(SeleniumBackend(), folder) as pool:
+            await pool.render(task(site.url + "/", cookies=(("kept", "1"),)), Identity("one"))
+            [before] = chromiums()
+            abroad = Identity("one", proxy=upstream.url, proxy_label="abroad")
+            page = await pool.render(task(site.url + "/", cookies=(("kept", "1"),)), abroad)
+            assert b"kept=1" in page.body
+            assert before not in chromiums()
+            assert len(upstream.asked) > 0
+
+    run(crawl())
+
+
+def test_a_driver_on_this_machine_is_asked_directly(folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy the environment has for others."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    site = web({"/": Page("here")})
+
+    async def crawl() -> None:
+        async with pool_of(SeleniumBackend(), folder) as pool:
+            assert (await pool.render(task(site.url + "/"), BOT)).status == 200
 
     run(crawl())

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chromium-headless-shell")
 _NOWHERE = "socks5://127.0.0.1:9"
 """Contexts have proxies of their own; the browser itself has nothing to fetch."""
+_OWN = "accounts.google.com;clients*.google.com;update.googleapis.com"
+"""What Chromium asks for by itself, whatever it is told. Past the proxy nothing is resolved: it gets nowhere."""
 _SWITCHES = (
     "--headless",
     "--no-first-run",
@@ -55,7 +57,7 @@ _SWITCHES = (
     "--metrics-recording-only",
     "--force-color-profile=srgb",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    "--proxy-bypass-list=<-loopback>",
+    f"--proxy-bypass-list=<-loopback>;{_OWN}",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )

@@ -11,9 +11,11 @@ import pytest
 from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy
 
+from browser_pool.backend import Backend
 from browser_pool.egress import Egress, EgressPort
 from browser_pool.errors import BrowserGone, PageFailed
 from browser_pool.playwright import PlaywrightBackend
+from browser_pool.selenium import SeleniumBackend
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
 from tests.browsers import BOT, anywhere, pool_of, run, short_folder, task
@@ -177,6 +179,26 @@ def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
                 with pytest.raises(PageFailed):
                     await pool.render(task(hidden.url + "/"), BOT)
                 assert not hidden.visits
+
+    run(through())
+
+
+@pytest.mark.parametrize("backend", [PlaywrightBackend, SeleniumBackend])
+def test_what_chromium_asks_for_by_itself_does_not_leave(backend: Callable[[], Backend], web: Web) -> None:
+    """It would in its first second."""
+    site = web({"/": Page("here")})
+    asked = set()
+
+    def rules(host: str, port: int) -> AddressRules:
+        asked.add(host)
+        return anywhere(host, port)
+
+    async def through() -> None:
+        with short_folder() as folder:
+            async with pool_of(backend(), folder, Egress(rules)) as pool:
+                for _ in range(3):
+                    await pool.render(task(site.url + "/"), BOT)
+                assert asked == {"127.0.0.1"}
 
     run(through())
 

@@ -18,13 +18,14 @@ from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from browser_pool.selenium import SeleniumBackend
-from browser_pool.undetected import UndetectedBackend
 from crawlers.browser_rules import BrowserRules
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
+from tests.polling import PATIENCE
 
 BOT = Identity("bot", user_agent="Seine (+https://example.org/seine-bot)")
-BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend, UndetectedBackend)
+BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend)
+"""Those with code of their own: `undetected` is Selenium's with another chromedriver."""
 
 
 def anywhere(host: str, port: int) -> AddressRules:
@@ -72,6 +73,11 @@ def chromiums() -> list[psutil.Process]:
     return [process for process in children() if _is_main(process)]
 
 
+def drivers() -> list[psutil.Process]:
+    """Playwright's own processes."""
+    return [process for process in children() if "run-driver" in _command(process)]
+
+
 def guardians() -> list[psutil.Process]:
     """The shells that watch over private folders of this process."""
     return [child for child in psutil.Process().children() if "guardian" in _command(child)]
@@ -85,12 +91,14 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def _is_main(process: psutil.Process) -> bool:
+    """A script that starts Chromium has the same switches."""
     command = _command(process)
-    return any("--remote-debugging-port" in part for part in command) and not any("--type=" in part for part in command)
+    is_chromium = bool(command) and "chrom" in command[0]
+    return is_chromium and "--remote-debugging-port=0" in command and not any("--type=" in part for part in command)
 
 
-def run(work: Awaitable[Any], seconds: float = 60) -> Any:
-    """Its result; it must come within `seconds`."""
+def run(work: Awaitable[Any], seconds: float = 3 * PATIENCE) -> Any:
+    """Its result; it must come within `seconds`, which only what hangs takes."""
 
     async def limited() -> Any:
         return await asyncio.wait_for(work, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from contextlib import suppress
@@ -15,7 +16,8 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from browser_pool.actions import perform
 from browser_pool.backend import Captured, Cookie, Page, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
-from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import NO_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
 
@@ -30,7 +32,6 @@ _ABORTED = ("ERR_ABORTED", "interrupted by another navigation", "frame was detac
 _NAVIGATING = ("Execution context was destroyed", "is navigating", "Cannot find context")
 _GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
 _NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
-_LARGEST_CAPTURE = 4 * 1024 * 1024
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
 
@@ -112,14 +113,19 @@ class PlaywrightPage(Page):
             rendered.headers = [(header["name"], header["value"]) for header in await last.headers_array()]
         if not visit.is_bodiless:
             rendered.url = self._page.url
-        if rendered.url.startswith(ERROR_PAGE):
-            raise PageFailed("a script led to what cannot be loaded", visit.asked)
+        if rendered.url.startswith(NO_PAGE):
+            raise PageFailed("a script led to what is no page", visit.asked)
         rendered.captured = await visit.captured()
         if task.rules.screenshot:
-            rendered.screenshot = await self._page.screenshot(full_page=True)
+            rendered.screenshot = await self._screenshot(task.max_bytes)
         rendered.cookies = [_cookie(raw) for raw in await self._context.cookies(rendered.url)]
         rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
         return rendered
+
+    async def _screenshot(self, max_bytes: int) -> bytes | None:
+        options = screenshot_options(await self._session.send("Page.getLayoutMetrics"))
+        shot = base64.b64decode((await self._session.send("Page.captureScreenshot", options))["data"])
+        return None if max_bytes and len(shot) > max_bytes else shot
 
     async def _block(self, urls: list[str]) -> None:
         if urls != self._blocked:
@@ -245,11 +251,14 @@ class _Visit:
 
     async def captured(self) -> list[Captured]:
         """What scripts fetched that is wanted, and is JSON."""
-        found = []
+        found, room = [], MOST_CAPTURED
         for response in self._wanted:
             with suppress(PlaywrightError, ValueError):
+                if (await response.request.sizes())["responseBodySize"] > min(room, LARGEST_CAPTURE):
+                    continue
                 body = await response.body()
-                if len(body) <= _LARGEST_CAPTURE:
+                if len(body) <= min(room, LARGEST_CAPTURE):
+                    room -= len(body)
                     found.append(Captured(response.url, response.status, json.loads(body)))
         return found
 

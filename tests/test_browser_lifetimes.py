@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -55,6 +56,12 @@ def end_guardian() -> None:
     guardian.wait()
 
 
+def ignores(pid: int, number: int) -> bool:
+    """As the kernel has it."""
+    [mask] = re.findall(r"SigIgn:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def test_a_pool_that_is_closed_during_a_launch_leaves_no_browser(folder: Path) -> None:
     """`pool_of` looks for what is left."""
 
@@ -78,7 +85,9 @@ def test_what_still_runs_when_the_folder_is_removed_is_killed(folder: Path) -> N
 def test_signals_to_the_whole_service_do_not_end_the_guardian(home: PrivateFolder) -> None:
     """A service manager's stop goes to all of its processes at once."""
     [guardian] = guardians()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    stops = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    until(lambda: all(ignores(guardian.pid, number) for number in stops), "its first line")
+    for number in stops:
         guardian.send_signal(number)
     tree = sleeper(home)
     assert guardians() == [guardian]

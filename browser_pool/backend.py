@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from browser_pool.errors import PageFailed
+from crawlers.remote_browsers import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,9 +124,14 @@ PICTURE = 5.0
 """Seconds for the picture of a page that is evidence; it is left out where that takes longer."""
 
 
-def without_remote(message: str, launch: Launch) -> str:
-    """`message` without the remote browser's address, which may have credentials."""
-    return message.replace(launch.remote, "BROWSER_REMOTE_URL") if launch.remote else message
+def without_remote(message: str, remote: str) -> str:
+    """`message` without the remote browser's address, and without its credentials where only parts of it are there."""
+    if not remote:
+        return message
+    message = message.replace(remote, "BROWSER_REMOTE_URL")
+    for secret in sorted(secrets_of(remote), key=len, reverse=True):
+        message = message.replace(secret, "***")
+    return message
 
 
 class Page(ABC):
@@ -198,6 +204,10 @@ class Backend(ABC):
     """What `rendered_by` says."""
     shares_process: ClassVar[bool]
     """Whether one process holds the contexts of several identities, and several pages at once."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise UserError where this machine has not what its browsers need beside Chromium."""
 
     @abstractmethod
     async def launch(self, launch: Launch) -> Browser:

@@ -16,6 +16,7 @@ BACKENDS = {
     "selenium": "browser_pool.selenium.SeleniumBackend",
     "undetected": "browser_pool.undetected.UndetectedBackend",
 }
+DEFAULT = "playwright"
 
 
 def backend_of(settings: Any) -> Backend:

@@ -19,6 +19,7 @@ import structlog
 from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy
 
+from browser_pool.errors import BrowserGone
 from crawlers import metrics
 from crawlers.remote_browsers import Listening
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crawlers.fetching.addresses import AddressRules
+
+Place = tuple[str, int]
+"""A host and its port."""
 
 log = structlog.get_logger("seine.browser")
 
@@ -58,10 +62,20 @@ class Egress:
         self._timeout = timeout
         self._ports: dict[str, EgressPort] = {}
         self._lock = asyncio.Lock()
+        self._is_closed = False
+
+    def find(self, label: str) -> EgressPort | None:
+        """The port of that identity, where it has one by now."""
+        return self._ports.get(label)
 
     async def port(self, label: str, upstream: str = "") -> EgressPort:
-        """The listening port of that identity; an identity that changes its upstream proxy gets another one."""
+        """The listening port of that identity; an identity that changes its upstream proxy gets another one.
+
+        Raises BrowserGone once the egress is closed.
+        """
         async with self._lock:
+            if self._is_closed:
+                raise BrowserGone("the egress is closed")
             found = self._ports.get(label)
             if found is None or found.upstream != upstream:
                 if found is not None:
@@ -81,9 +95,11 @@ class Egress:
                     await port.close()
 
     async def close(self) -> None:
-        for port in self._ports.values():
-            await port.close()
-        self._ports.clear()
+        async with self._lock:
+            self._is_closed = True
+            for port in self._ports.values():
+                await port.close()
+            self._ports.clear()
 
 
 class EgressPort:
@@ -98,10 +114,10 @@ class EgressPort:
         """Bytes that came from outside."""
         self._reckoned = 0
         self.sent = 0
-        self.refusals: dict[str, str] = {}
-        """Of the hosts whose address was refused lately: why."""
-        self.failures: dict[str, str] = {}
-        """Of the hosts that could not be reached lately: why."""
+        self.refusals: dict[Place, str] = {}
+        """Where an address was refused lately: why."""
+        self.failures: dict[Place, str] = {}
+        """What could not be reached lately: why."""
         self.asked_at = 0.0
         self.clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
@@ -138,14 +154,14 @@ class EgressPort:
                 else:
                     await self._dial_checked(host, port, remote)
         except PermissionError as error:
-            _remember(self.refusals, host, str(error))
+            _remember(self.refusals, (host, port), str(error))
             metrics.BROWSER_REFUSED.inc()
             return _NOT_ALLOWED
         except (OSError, ProxyError, TimeoutError, ValueError) as error:  # the last: an upstream's URL that is none
-            _remember(self.failures, host, str(error) or "timed out")
+            _remember(self.failures, (host, port), str(error) or "timed out")
             return _REFUSED if isinstance(error, ConnectionRefusedError) else _UNREACHABLE
-        self.failures.pop(host, None)
-        self.refusals.pop(host, None)
+        self.failures.pop((host, port), None)
+        self.refusals.pop((host, port), None)
         return _SUCCEEDED
 
     async def _dial_checked(self, host: str, port: int, remote: asyncio.Protocol) -> None:
@@ -171,8 +187,8 @@ class EgressPort:
         await asyncio.get_running_loop().create_connection(lambda: remote, sock=connected)
 
 
-def _remember(known: dict[str, str], host: str, why: str) -> None:
-    known[host] = why
+def _remember(known: dict[Place, str], place: Place, why: str) -> None:
+    known[place] = why
     if len(known) > _REMEMBERED:
         del known[next(iter(known))]
 

@@ -10,8 +10,8 @@ BrowserError
 
 from __future__ import annotations
 
-ERROR_PAGE = "chrome-error:"
-"""What the address of Chromium's own page about a navigation that failed begins with."""
+NO_PAGE = ("chrome-error:", "about:")
+"""What the address of a page that nobody has sent begins with: of Chromium's own about a failure, of an empty one."""
 
 
 class BrowserError(Exception):

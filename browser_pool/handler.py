@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from scrapy.http.cookies import CookieJar
 
     from browser_pool.backend import Rendered
+    from browser_pool.egress import EgressPort, Place
+    from browser_pool.pool import BrowserPool
     from crawlers.browser_rules import BrowserRules
     from crawlers.identity import Identity
     from crawlers.proxies.listing import Proxy
@@ -62,6 +64,8 @@ _NOT_SUPPORTED = (
     "playwright_context_kwargs",
 )
 """Of scrapy-playwright's conventions: a page is the pool's, and serves other requests after this one."""
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class BrowserHandler:
@@ -112,23 +116,22 @@ class BrowserHandler:
 
     async def _by_browser(self, request: Request, rules: BrowserRules) -> Response:
         """Raises NotAPage of what a browser would download."""
+        pool = SharedPool.of(self._crawler)
         if (way := request.meta.get(WAY)) is None:
-            return await self._render(request, rules)
+            return await self._render(pool, request, rules)
         proxies, failures = ProxyPool.of(self._crawler), (ProxyFailed, DownloadTimeoutError)
-        return await proxies.watch(request, lambda: self._render_by(way, request, rules), failures)
+        return await proxies.watch(request, lambda: self._render_by(way, pool, request, rules), failures)
 
-    async def _render_by(self, way: Proxy, request: Request, rules: BrowserRules) -> Response:
+    async def _render_by(self, way: Proxy, pool: BrowserPool, request: Request, rules: BrowserRules) -> Response:
         try:
-            return await self._render(request, rules)
+            return await self._render(pool, request, rules)
         finally:
-            identity = self._identity(request)
-            port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
-            ProxyPool.of(self._crawler).spend(way, port.received_since())
+            port = pool.egress.find(self._identity(request).label)
+            ProxyPool.of(self._crawler).spend(way, port.received_since() if port is not None else 0)
 
-    async def _render(self, request: Request, rules: BrowserRules) -> Response:
+    async def _render(self, pool: BrowserPool, request: Request, rules: BrowserRules) -> Response:
         task, depart = _departing(self._task(request, rules))
         identity = self._identity(request)
-        pool = SharedPool.of(self._crawler)
         request.meta.pop("rendered", None)
         request.meta["rendered_by"] = pool.backend.name
         try:
@@ -140,8 +143,10 @@ class BrowserHandler:
             raise DownloadTimeoutError(str(error)) from None
         except PageTooLarge as error:
             raise DownloadCancelledError(f"{error} exceeded DOWNLOAD_MAXSIZE") from None
+        except PageFailed as error:
+            raise _failed(error, error.url or request.url, identity, pool.egress.find(identity.label)) from None
         except BrowserError as error:
-            raise await self._failed(request, identity, error) from None
+            raise DownloadFailedError(f"{type(error).__name__}: {error}") from None
         self._check_site(request, rendered)
         request.meta["rendered"] = rendered
         if "first_byte" in rendered.timings:
@@ -195,17 +200,6 @@ class BrowserHandler:
             raise NotSupported(str(error)) from None
         return _by(own, account_of(own), identity) if own is not None else identity
 
-    async def _failed(self, request: Request, identity: Identity, error: BrowserError) -> Exception:
-        """What Scrapy is told; the egress knows of the network what the browser does not."""
-        host = urlsplit(error.url if isinstance(error, PageFailed) and error.url else request.url).hostname or ""
-        port = await SharedPool.of(self._crawler).egress.port(identity.label, identity.proxy)
-        if why := port.refusals.get(host):
-            return private_address(f"{host}: {why}")
-        why = port.failures.get(host)
-        if why and identity.proxy:
-            return ProxyFailed(f"{identity.proxy_label}: {why}")
-        return DownloadFailedError(why or f"{type(error).__name__}: {error}")
-
     def _check_site(self, request: Request, rendered: Rendered) -> None:
         """A browser follows redirects by itself: one that leaves the site is refused here."""
         site = site_of(request, self._crawler.spider)
@@ -215,6 +209,24 @@ class BrowserHandler:
 
 def _by(way: Proxy, name: str, identity: Identity) -> Identity:
     return replace(identity, label=f"{identity.label}@{name}", proxy=way.secret_url, proxy_label=way.label)
+
+
+def _failed(error: PageFailed, url: str, identity: Identity, port: EgressPort | None) -> Exception:
+    """What Scrapy is told of a page that last led to `url`: the egress knows of the network what browsers do not."""
+    place = _place(url)
+    if port is not None and (why := port.refusals.get(place)):
+        return private_address(f"{place[0]}: {why}")
+    why = port.failures.get(place) if port is not None else None
+    if why and identity.proxy:
+        return ProxyFailed(f"{identity.proxy_label}: {why}")
+    return DownloadFailedError(why or f"{type(error).__name__}: {error}")
+
+
+def _place(url: str) -> Place:
+    parts = urlsplit(url)
+    with suppress(ValueError):  # of a port that is none
+        return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    return parts.hostname or "", 0
 
 
 def _methods(given: Any) -> tuple[Any, ...]:

@@ -41,31 +41,35 @@ class PlaywrightBackend(Backend):
     def __init__(self) -> None:
         self._driver: Driver | None = None
 
+    def check(self) -> None:
+        """Its package has all that it needs."""
+
     async def launch(self, launch: Launch) -> PlaywrightBrowser:
         browser = PlaywrightBrowser()
         try:
             await within(launch.timeout, self._open(browser, launch), "launch")
         except BaseException as error:
             await browser.kill()
-            await self.close()
             if isinstance(error, PlaywrightError | OSError):
-                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch)}") from None
+                raise BrowserGone(f"launch: {without_remote(_first_line(error), launch.remote)}") from None
             raise
         return browser
 
     async def _open(self, browser: PlaywrightBrowser, launch: Launch) -> None:
-        starting = asyncio.ensure_future(self._running_driver())
+        starting = asyncio.ensure_future(self._running_driver(launch.timeout))
         try:
             await browser.start(launch)
+            driver = await starting
         finally:
+            starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-        await browser.connect(starting.result(), launch)
+        await browser.connect(driver, launch)
 
-    async def _running_driver(self) -> Driver:
+    async def _running_driver(self, seconds: float) -> Driver:
         if self._driver is not None and not await self._driver.is_well():
             await self.close()
         if self._driver is None:
-            self._driver = await Driver.start()
+            self._driver = await Driver.start(seconds)
         return self._driver
 
     async def close(self) -> None:
@@ -82,11 +86,17 @@ class Driver:
         self._process = process
 
     @classmethod
-    async def start(cls) -> Driver:
-        before = set(psutil.Process().children())
-        playwright = await async_playwright().start()
-        started = set(psutil.Process().children()) - before
-        return cls(playwright, next((child for child in started if "run-driver" in child.cmdline()), None))
+    async def start(cls, seconds: float) -> Driver:
+        """Raises BrowserTimeout, and Playwright's errors; no process is left running then."""
+        before = _driver_processes()
+        try:
+            playwright = await within(seconds, async_playwright().start(), "start the driver")
+        except BaseException:
+            for process in _driver_processes() - before:
+                with suppress(psutil.Error):
+                    process.kill()
+            raise
+        return cls(playwright, next(iter(_driver_processes() - before), None))
 
     @property
     def has_ended(self) -> bool:
@@ -105,12 +115,14 @@ class Driver:
 
     async def end(self) -> None:
         """Ask it to end, and kill it where it does not."""
-        if not self.has_ended:
-            with suppress(Exception):
-                await within(_PING, self.playwright.stop(), "stop the driver")
-        if self._process is not None:
-            with suppress(psutil.Error):
-                self._process.kill()
+        try:
+            if not self.has_ended:
+                with suppress(Exception):
+                    await within(_PING, self.playwright.stop(), "stop the driver")
+        finally:
+            if self._process is not None:
+                with suppress(psutil.Error):
+                    self._process.kill()
 
 
 class PlaywrightBrowser(Browser):
@@ -136,7 +148,11 @@ class PlaywrightBrowser(Browser):
         assert self._chromium is not None
         self._driver = driver
         self._connected = await driver.playwright.chromium.connect_over_cdp(
-            self._chromium.endpoint, artifacts_dir=launch.folder, is_local=not launch.remote, no_defaults=True
+            self._chromium.endpoint,
+            timeout=1000 * launch.timeout,
+            artifacts_dir=launch.folder,
+            is_local=not launch.remote,
+            no_defaults=True,
         )
         self._connected.on("disconnected", self._lose)
         self.engine = await self._ask_engine()
@@ -198,26 +214,33 @@ class PlaywrightContext(Context):
         self._own: set[Any] = set()
         self._opening = 0
         self._closing: set[asyncio.Task[None]] = set()
-        context.on("page", self._opened)
+        context.on("page", self._close_foreign)
 
     async def new_page(self) -> PlaywrightPage:
         self._opening += 1
         try:
             page = await within(CALL, _translated(self._context.new_page()), "new page")
+            self._own.add(page)
         finally:
             self._opening -= 1
-        self._own.add(page)
+            self._close_foreign()
         page.once("close", lambda closed: self._own.discard(closed))
         made = PlaywrightPage(page, self._context, self._emulation)
         await within(CALL, _translated(made.prepare()), "prepare a page")
         return made
 
-    def _opened(self, page: Any) -> None:
-        """Close what a page has opened. Chromium refuses most pop-ups by itself."""
-        if not self._opening and page not in self._own:
-            closing = asyncio.ensure_future(_close(page))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+    def _close_foreign(self, _: Any = None) -> None:
+        """Close what pages have opened. Chromium refuses most pop-ups by itself.
+
+        While a page is made here nobody knows which one that is: it waits until then.
+        """
+        if self._opening:
+            return
+        for page in self._context.pages:
+            if page not in self._own:
+                closing = asyncio.ensure_future(_close(page))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         await within(CALL, _translated(self._context.close()), "close a context")
@@ -237,6 +260,15 @@ async def _translated(call: Any) -> Any:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _driver_processes() -> set[psutil.Process]:
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has just ended
+            if "run-driver" in child.cmdline():
+                found.add(child)
+    return found
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 from contextlib import suppress
@@ -17,7 +18,8 @@ from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageT
 from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
 from browser_pool.document import Document
-from browser_pool.errors import ERROR_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import NO_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
 
@@ -43,7 +45,6 @@ _NAVIGATING = (
 )
 _GONE = ("Target page, context or browser has been closed", "Target crashed", "Page crashed", "Connection closed")
 _NO_BUFFERS = {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
-_LARGEST_CAPTURE = 4 * 1024 * 1024
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
 
@@ -156,16 +157,21 @@ class PlaywrightPage(Page):
             rendered.headers = [(header["name"], header["value"]) for header in await last.headers_array()]
         if not visit.is_bodiless:
             rendered.url = self._page.url
-        if rendered.url.startswith(ERROR_PAGE):
-            raise PageFailed("a script led to what cannot be loaded", visit.asked)
+        if rendered.url.startswith(NO_PAGE):
+            raise PageFailed("a script led to what is no page", visit.asked)
         rendered.captured = await visit.captured()
         if task.rules.screenshot:
-            rendered.screenshot = await self._page.screenshot(full_page=True)
+            rendered.screenshot = await self._screenshot(task.max_bytes)
         rendered.cookies = [_cookie(raw) for raw in await self._context.cookies([task.url, rendered.url])]
         rendered.timings = _timings(response) | {"total": round(1000 * (monotonic() - began_at), 1)}
         if not visit.is_bodiless and task.is_evidence(rendered):
             rendered.evidence = await self._picture(task.timeout - (monotonic() - began_at))
         return rendered
+
+    async def _screenshot(self, max_bytes: int) -> bytes | None:
+        options = screenshot_options(await self._session.send("Page.getLayoutMetrics"))
+        shot = base64.b64decode((await self._session.send("Page.captureScreenshot", options))["data"])
+        return None if max_bytes and len(shot) > max_bytes else shot
 
     async def _picture(self, left: float) -> bytes | None:
         """What the window shows; None where that cannot be had soon, as the page counts without it."""
@@ -323,11 +329,14 @@ class _Visit:
 
     async def captured(self) -> list[Captured]:
         """What scripts fetched that is wanted, and is JSON."""
-        found = []
+        found, room = [], MOST_CAPTURED
         for response in self._wanted:
             with suppress(PlaywrightError, ValueError):
+                if (await response.request.sizes())["responseBodySize"] > min(room, LARGEST_CAPTURE):
+                    continue
                 body = await response.body()
-                if len(body) <= _LARGEST_CAPTURE:
+                if len(body) <= min(room, LARGEST_CAPTURE):
+                    room -= len(body)
                     found.append(Captured(response.url, response.status, json.loads(body)))
         return found
 

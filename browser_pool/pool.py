@@ -59,7 +59,7 @@ class BrowserPool:
         self._watching: asyncio.Task[None] | None = None
         self._launches = 0
         self._pause = 0.0
-        self._is_closed = False
+        self._closing = asyncio.Event()
 
     def open(self) -> None:
         """Make the private folder, and watch from now on."""
@@ -111,8 +111,8 @@ class BrowserPool:
                 await self._give_back(running, tab, is_usable=end == _RENDERED)
 
     async def close(self) -> None:
-        """Kill what runs, and leave nothing behind."""
-        self._is_closed = True
+        """Kill what runs, and leave nothing behind. A launch that is under way is waited for."""
+        self._closing.set()
         if self._watching is not None:
             self._watching.cancel()
         for running in list(self._running):
@@ -159,6 +159,9 @@ class BrowserPool:
         for running in list(self._running):
             if running.browser.is_lost:
                 self._end(running, "crashed")
+            elif running.is_outdated(identity):
+                running.end = "another identity's turn"
+                self._retire(running)
         free = [running for running in self._active() if running.busy < self._pages]
         known = [running for running in free if identity.label in running.labels]
         others = free if self.backend.shares_process else []
@@ -178,10 +181,9 @@ class BrowserPool:
         return bool(idle)
 
     async def _launch(self, identity: Identity | None) -> RunningBrowser:
-        if self._is_closed:
-            raise BrowserGone("the pool is closed")
-        if self._pause:
-            await asyncio.sleep(self._pause)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._pause)
+        self._refuse_if_closing()
         assert self._home is not None
         self._launches += 1
         folder = self._home.path / str(self._launches)
@@ -197,11 +199,19 @@ class BrowserPool:
             raise
         self._pause = 0.0
         metrics.BROWSER_LAUNCHES.labels(self.backend.name).inc()
-        running = RunningBrowser(browser, self.egress, self._options)
+        owner = None if self.backend.shares_process else identity
+        running = RunningBrowser(browser, self.egress, self._options, owner)
         if identity is not None:
             running.labels.add(identity.label)
         self._running.append(running)
+        if self._closing.is_set():
+            self._end(running, "closed")
+        self._refuse_if_closing()
         return running
+
+    def _refuse_if_closing(self) -> None:
+        if self._closing.is_set():
+            raise BrowserGone("the pool is closed")
 
     async def _give_back(self, running: RunningBrowser, tab: Tab, *, is_usable: bool) -> None:
         running.busy -= 1
@@ -237,12 +247,14 @@ class BrowserPool:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
-            total = 0
-            for running in list(self._running):
-                with suppress(BrowserError):
-                    total += await self._look_at(running)
-            metrics.BROWSER_MEMORY.set(total)
-            await self.egress.tidy({label for running in self._running for label in running.labels})
+            try:
+                await self._look()
+            except Exception:
+                log.exception("a look at the browsers failed")
+
+    async def _look(self) -> None:
+        metrics.BROWSER_MEMORY.set(sum([await self._look_at(running) for running in list(self._running)]))
+        await self.egress.tidy({label for running in self._running for label in running.labels})
 
     async def _look_at(self, running: RunningBrowser) -> int:
         if running.browser.is_lost:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import threading
+from time import sleep
 from typing import TYPE_CHECKING
 
 import psutil
@@ -32,7 +33,10 @@ def adopt_orphans() -> None:
 
 
 class ProcessTree:
-    """A command with all that it starts. It gets none of this process's environment: that has secrets."""
+    """A command with all that it starts. It gets none of this process's environment: that has secrets.
+
+    Raises OSError where it cannot be started; nothing runs then.
+    """
 
     def __init__(self, command: Sequence[str], folder: Path, home: PrivateFolder):
         adopt_orphans()
@@ -49,7 +53,12 @@ class ProcessTree:
             )
         self.group = self._leader.pid
         self._home = home
-        home.guard(self.group)
+        try:
+            home.guard(self.group)
+        except BaseException:
+            os.killpg(self.group, signal.SIGKILL)
+            self._leader.wait()
+            raise
         self._folder = folder
         self._log = folder / "log"
         self._known: dict[int, psutil.Process] = {}
@@ -85,14 +94,17 @@ class ProcessTree:
                     yield child
 
     async def kill(self) -> None:
-        """End all of them, and leave no zombie."""
+        """End all of them, and leave no zombie: also where this call is cancelled."""
+        await asyncio.to_thread(self._kill)
+        self._home.release(self.group)
+
+    def _kill(self) -> None:
         with contextlib.suppress(Exception):
             self.processes()
         for _ in range(_LOOKS):
             if not self._kill_rest():
-                break
-            await asyncio.sleep(_INTERVAL)
-        self._home.release(self.group)
+                return
+            sleep(_INTERVAL)
 
     def _kill_rest(self) -> bool:
         """Kill and reap what can be; whether something is left."""

@@ -45,12 +45,24 @@ class Profile:
     busy: int = 0
     used_at: float = field(default_factory=monotonic)
 
+    def take_idle(self, since: float) -> list[Tab]:
+        """The tabs that have been idle since before then; nobody leases them any more."""
+        taken = [tab for tab in self.idle if tab.idle_since < since]
+        self.idle = [tab for tab in self.idle if tab not in taken]
+        return taken
+
+    def is_unused(self, since: float) -> bool:
+        """Whether nobody has had a tab of it since then."""
+        return not self.busy and not self.idle and self.used_at < since
+
 
 class RunningBrowser:
     """Leases tabs until it is to be replaced."""
 
-    def __init__(self, browser: Browser, egress: Egress, options: PoolOptions):
+    def __init__(self, browser: Browser, egress: Egress, options: PoolOptions, owner: Identity | None = None):
         self.browser = browser
+        self.owner = owner
+        """Whose alone it is; None where it serves any identity."""
         self._egress = egress
         self._options = options
         self._profiles: dict[str, Profile] = {}
@@ -65,6 +77,10 @@ class RunningBrowser:
         self.end = ""
         """Why it takes no more pages; '' while it does."""
         self._is_killed = False
+
+    def is_outdated(self, identity: Identity) -> bool:
+        """Whether its owner has become `identity`: all of a browser with an owner goes through that one's proxy."""
+        return self.owner is not None and self.owner.label == identity.label and self.owner != identity
 
     def is_due(self, memory: int) -> str:
         """Why it should be replaced; '' while it should not."""
@@ -148,15 +164,19 @@ class RunningBrowser:
             await tab.page.close()
 
     async def tidy(self) -> None:
-        """Close what nobody has used lately. Raises BrowserError."""
+        """Close what nobody has used lately. Nobody can lease it meanwhile: it is taken out first."""
         now = monotonic()
-        for label, profile in list(self._profiles.items()):
-            for tab in [tab for tab in profile.idle if now - tab.idle_since > _IDLE_TAB]:
-                profile.idle.remove(tab)
+        profiles = self._profiles.values()
+        tabs = [tab for profile in profiles for tab in profile.take_idle(now - _IDLE_TAB)]
+        unused = [profile for profile in profiles if profile.is_unused(now - _IDLE_PROFILE)]
+        for profile in unused:
+            del self._profiles[profile.identity.label]
+            self.labels.discard(profile.identity.label)
+        for tab in tabs:
+            with suppress(BrowserError):
                 await self._close_tab(tab)
-            if not profile.busy and not profile.idle and now - profile.used_at > _IDLE_PROFILE:
-                del self._profiles[label]
-                self.labels.discard(label)
+        for profile in unused:
+            with suppress(BrowserError):
                 await profile.context.close()
 
     async def _close_tab(self, tab: Tab) -> None:

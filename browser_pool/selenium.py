@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver import ChromeOptions, Remote
+from selenium.webdriver.common.proxy import Proxy, ProxyType
 from selenium.webdriver.remote.client_config import ClientConfig
 from urllib3.exceptions import HTTPError
 
@@ -52,7 +53,7 @@ class SeleniumBackend(Backend):
         except BaseException as error:
             await browser.kill()
             if isinstance(error, WebDriverException | OSError | HTTPError):
-                raise BrowserGone(f"launch: {without_remote(_line(error), launch)}") from None
+                raise BrowserGone(f"launch: {without_remote(_line(error), launch.remote)}") from None
             raise
         return browser
 
@@ -63,8 +64,14 @@ class SeleniumBackend(Backend):
             browser.end = await LocalDriver.start(await asyncio.to_thread(self.program, launch), launch)
         await browser.connect(launch)
 
+    def check(self) -> None:
+        self._installed()
+
     def program(self, launch: Launch) -> str:
-        """The chromedriver of this machine. Raises UserError where there is none."""
+        """The chromedriver to start. Raises UserError where there is none."""
+        return self._installed()
+
+    def _installed(self) -> str:
         if (program := shutil.which("chromedriver")) is None:
             raise UserError(f"BROWSER_BACKEND={self.name}: no chromedriver on PATH: apt-get install chromium-driver")
         return program
@@ -81,11 +88,14 @@ class SeleniumBrowser(Browser):
         self._thread = ThreadPoolExecutor(1, "selenium")
         self._driver: Any = None
         self._is_lost = False
+        self.remote = ""
+        """BROWSER_REMOTE_URL where it is that machine's."""
 
     async def connect(self, launch: Launch) -> None:
         """Open the session, and ask the engine who it is."""
         empty = launch.folder / "empty.html"  # hints are for secure contexts, which files are
         empty.touch()
+        self.remote = launch.remote
         page = _SECURE if launch.remote else empty.as_uri()
         await self.call(launch.timeout, lambda: self._connect(launch.timeout, page))
 
@@ -96,7 +106,8 @@ class SeleniumBrowser(Browser):
         options.unhandled_prompt_behavior = "dismiss"
         options.page_load_strategy = "none"
         options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-        config = ClientConfig(self.end.url, timeout=int(seconds))
+        directly = Proxy({"proxyType": ProxyType.DIRECT})  # else the environment's proxy would be asked
+        config = ClientConfig(self.end.url, proxy=directly, timeout=int(seconds))
         self._driver = Remote(self.end.url, options=options, client_config=config)
         if self._is_lost:  # it was given up meanwhile, and nobody else knows of the session
             self._driver.quit()
@@ -202,7 +213,8 @@ class SeleniumPage(Page):
             raise BrowserTimeout(_line(error)) from None
         except (WebDriverException, HTTPError, OSError, RuntimeError) as error:
             is_gone = not isinstance(error, WebDriverException) or any(sign in str(error) for sign in _GONE)
-            raise (BrowserGone if is_gone else PageFailed)(_line(error)) from None
+            said = without_remote(_line(error), self._browser.remote)
+            raise (BrowserGone if is_gone else PageFailed)(said) from None
 
 
 def _line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -22,7 +23,8 @@ from selenium.webdriver.common.by import By
 from browser_pool.backend import Captured, Cookie, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
-from browser_pool.errors import ERROR_PAGE, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import NO_PAGE, NotAPage, PageFailed, PageTooLarge
+from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 
 _INTERVAL = 0.03
 _QUIET = 0.1
@@ -45,6 +47,8 @@ class SeleniumVisit:
         self._documents: list[dict[str, Any]] = []
         """`Network.responseReceived` of the main frame's documents."""
         self._answers: list[dict[str, Any]] = []
+        self._sizes: Counter[str] = Counter()
+        """Bytes that have come, by request."""
         self._failure = ""
         self._asked = ""
         """The address of the last navigation, or of its last redirect."""
@@ -86,8 +90,8 @@ class SeleniumVisit:
     def _rendered(self, body: bytes, *, is_document: bool) -> Rendered:
         response = self._documents[-1]["response"]
         url = response["url"] if self._failure else str(self._driver.execute_script("return location.href"))
-        if url.startswith(ERROR_PAGE):
-            raise PageFailed("a script led to what cannot be loaded", self._asked)
+        if url.startswith(NO_PAGE):
+            raise PageFailed("a script led to what is no page", self._asked)
         headers = [(name, value) for name, value in response["headers"].items()]
         rendered = Rendered(url, response["status"], headers, body, is_document)
         timing = response.get("timing") or {}
@@ -97,8 +101,13 @@ class SeleniumVisit:
         rendered.cookies = list(dict.fromkeys(map(_cookie, found)))
         rendered.captured = list(self._captured())
         if self._task.rules.screenshot:
-            rendered.screenshot = self._picture(captureBeyondViewport=True)
+            rendered.screenshot = self._screenshot()
         return rendered
+
+    def _screenshot(self) -> bytes | None:
+        options = screenshot_options(self._cdp("Page.getLayoutMetrics"))
+        shot = base64.b64decode(self._cdp("Page.captureScreenshot", **options)["data"])
+        return None if self._task.max_bytes and len(shot) > self._task.max_bytes else shot
 
     def _picture(self, **how: Any) -> bytes:
         return base64.b64decode(self._cdp("Page.captureScreenshot", format="png", **how)["data"])
@@ -156,6 +165,8 @@ class SeleniumVisit:
                 self._documents.append(params)
             case "Network.responseReceived":
                 self._answers.append(params)
+            case "Network.dataReceived":
+                self._sizes[params["requestId"]] += params["dataLength"]
             case "Network.loadingFailed" if params.get("type") == "Document":
                 self._loaded = self._navigations
             case "Page.frameNavigated" if "parentId" not in params["frame"]:
@@ -209,9 +220,12 @@ class SeleniumVisit:
 
     def _captured(self) -> Any:
         self._read_log()
+        room = MOST_CAPTURED
         for answer in self._answers:
-            url = answer["response"]["url"]
-            if any(re.search(pattern, url) for pattern in self._task.rules.capture):
+            url, size = answer["response"]["url"], self._sizes[answer["requestId"]]
+            is_wanted = any(re.search(pattern, url) for pattern in self._task.rules.capture)
+            if is_wanted and size <= min(room, LARGEST_CAPTURE):
+                room -= size
                 with suppress(WebDriverException, ValueError):
                     yield Captured(url, answer["response"]["status"], json.loads(self._body(answer["requestId"])))
 

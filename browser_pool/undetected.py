@@ -32,7 +32,7 @@ class UndetectedBackend(SeleniumBackend):
 
     def program(self, launch: Launch) -> str:
         """A patched copy of the installed driver, made once per worker; launches come one at a time."""
-        installed = super().program(launch)
+        installed = self._installed()
         copy = launch.home.path / "chromedriver"
         if not copy.exists():
             fresh = copy.with_suffix(".new")

@@ -107,5 +107,6 @@ class GridDriver:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _end(self, session: str) -> None:
-        with suppress(requests.RequestException):
-            requests.delete(f"{self.url}/session/{session}", timeout=_FAREWELL)
+        with suppress(requests.RequestException), requests.Session() as direct:
+            direct.trust_env = False  # no proxy of the environment's
+            direct.delete(f"{self.url}/session/{session}", timeout=_FAREWELL)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from crawlers.exceptions import UserError
 
 _SCHEMES = {"playwright": ("ws", "wss", "http", "https"), "selenium": ("http", "https")}
 """Of BROWSER_REMOTE_URL, by backend: DevTools, or WebDriver."""
 _LOOPBACK = "127.0.0.1"
+_SHORTEST_SECRET = 6
+"""A shorter value would be found in words that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,24 @@ class Listening:
         return address.is_loopback or any(address in network for network in self.clients)
 
 
+def secrets_of(url: str) -> set[str]:
+    """What must not be shown of BROWSER_REMOTE_URL: user, password and query, in all and by value."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    values = {unquote(part) for part in (user, *user.split(":"))} | {*user.split(":")}
+    values |= {value for _, value in parse_qsl(parts.query)} | {one.partition("=")[2] for one in parts.query.split("&")}
+    return {user, parts.query, *(value for value in values if len(value) >= _SHORTEST_SECRET)} - {""}
+
+
 def check_remote(settings: Any) -> None:
     """Raise UserError where BROWSER_REMOTE_URL cannot work."""
     listening = Listening.from_settings(settings)
     if not (url := settings.get("BROWSER_REMOTE_URL")):
         return
-    backend, parts = settings["BROWSER_BACKEND"], urlsplit(url)
+    try:
+        backend, parts = settings["BROWSER_BACKEND"], urlsplit(url)
+    except ValueError:
+        raise UserError("BROWSER_REMOTE_URL: expected a URL, as http://browsers:4444") from None
     if backend not in _SCHEMES:
         raise UserError(f"BROWSER_REMOTE_URL: expected BROWSER_BACKEND={' or '.join(_SCHEMES)}, not {backend}")
     if parts.scheme not in _SCHEMES[backend] or not parts.hostname:

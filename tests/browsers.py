@@ -18,13 +18,14 @@ from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from browser_pool.selenium import SeleniumBackend
-from browser_pool.undetected import UndetectedBackend
 from crawlers.browser_rules import BrowserRules
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
+from tests.polling import PATIENCE
 
 BOT = Identity("bot", user_agent="Seine (+https://example.org/seine-bot)")
-BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend, UndetectedBackend)
+BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend)
+"""Those with code of their own: `undetected` is Selenium's with another chromedriver."""
 
 
 def anywhere(host: str, port: int) -> AddressRules:
@@ -72,9 +73,14 @@ def chromiums() -> list[psutil.Process]:
     return [process for process in children() if _is_main(process)]
 
 
-def _is_main(process: psutil.Process) -> bool:
-    command = command_of(process)
-    return any("--remote-debugging-port" in part for part in command) and not any("--type=" in part for part in command)
+def drivers() -> list[psutil.Process]:
+    """Playwright's own processes."""
+    return [process for process in children() if "run-driver" in command_of(process)]
+
+
+def guardians() -> list[psutil.Process]:
+    """The shells that watch over private folders of this process."""
+    return [child for child in psutil.Process().children() if "guardian" in command_of(child)]
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -85,8 +91,15 @@ def command_of(process: psutil.Process) -> list[str]:
         return []
 
 
-def run(work: Awaitable[Any], seconds: float = 60) -> Any:
-    """Its result; it must come within `seconds`."""
+def _is_main(process: psutil.Process) -> bool:
+    """A script that starts Chromium has the same switches."""
+    program, *switches = command_of(process) or [""]
+    is_browser = not any("--type=" in switch for switch in switches)
+    return "chrom" in program and is_browser and any("--remote-debugging-port" in switch for switch in switches)
+
+
+def run(work: Awaitable[Any], seconds: float = 3 * PATIENCE) -> Any:
+    """Its result; it must come within `seconds`, which only what hangs takes."""
 
     async def limited() -> Any:
         return await asyncio.wait_for(work, seconds)

@@ -11,9 +11,11 @@ import pytest
 from python_socks import ProxyError
 from python_socks.async_.asyncio import Proxy
 
+from browser_pool.backend import Backend
 from browser_pool.egress import Egress, EgressPort
-from browser_pool.errors import PageFailed
+from browser_pool.errors import BrowserGone, PageFailed
 from browser_pool.playwright import PlaywrightBackend
+from browser_pool.selenium import SeleniumBackend
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
 from tests.browsers import BOT, anywhere, pool_of, run, short_folder, task
@@ -70,8 +72,9 @@ def test_names_are_resolved_once_and_what_was_checked_is_dialled(web: Web) -> No
             assert (await fetch(port, site, host="localhost")).endswith(b"here")
             with pytest.raises(ProxyError):
                 await fetch(port, site, host="127.0.0.2")
-            assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
-            assert asked == [(host, int(site.domain.rpartition(":")[2])) for host in ("localhost", "127.0.0.2")]
+            number = int(site.domain.rpartition(":")[2])
+            assert port.refusals == {("127.0.0.2", number): "127.0.0.2 is a loopback address"}
+            assert asked == [("localhost", number), ("127.0.0.2", number)]
 
     run(through())
 
@@ -79,11 +82,11 @@ def test_names_are_resolved_once_and_what_was_checked_is_dialled(web: Web) -> No
 def test_nobody_there_is_told_and_remembered(nowhere: str) -> None:
     async def through() -> None:
         async with egress_of() as egress:
-            port = await egress.port("one")
+            port, number = await egress.port("one"), int(nowhere.rpartition(":")[2])
             for host in ("127.0.0.1", "no-such-host.invalid"):
                 with pytest.raises(ProxyError):
-                    await Proxy.from_url(port.url).connect(host, int(nowhere.rpartition(":")[2]))
-            assert set(port.failures) == {"127.0.0.1", "no-such-host.invalid"}
+                    await Proxy.from_url(port.url).connect(host, number)
+            assert set(port.failures) == {("127.0.0.1", number), ("no-such-host.invalid", number)}
 
     run(through())
 
@@ -144,6 +147,19 @@ def test_the_port_of_an_identity_that_is_gone_is_closed(monkeypatch: pytest.Monk
     run(through())
 
 
+def test_a_closed_egress_opens_no_port() -> None:
+    async def through() -> None:
+        egress = Egress(anywhere)
+        port = await egress.port("one")
+        assert egress.find("one") is port
+        await egress.close()
+        assert egress.find("one") is None
+        with pytest.raises(BrowserGone):
+            await egress.port("one")
+
+    run(through())
+
+
 def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
     """Also that of a page's parts and frames; what is refused is refused to them as well."""
     other = web({"/part.js": Page("document.body.append('part')"), "/frame": Page("frame")}, host="127.0.0.3")
@@ -158,10 +174,31 @@ def test_all_of_a_browsers_traffic_goes_out_there(web: Web) -> None:
                 assert b"part" in (await pool.render(task(site.url + "/"), BOT)).body
                 port = await egress.port(BOT.label)
                 assert port.sent > 0
-                assert port.refusals == {"127.0.0.2": "127.0.0.2 is a loopback address"}
+                [(host, why)] = [(place[0], why) for place, why in port.refusals.items()]
+                assert (host, why) == ("127.0.0.2", "127.0.0.2 is a loopback address")
                 with pytest.raises(PageFailed):
                     await pool.render(task(hidden.url + "/"), BOT)
                 assert not hidden.visits
+
+    run(through())
+
+
+@pytest.mark.parametrize("backend", [PlaywrightBackend, SeleniumBackend])
+def test_what_chromium_asks_for_by_itself_does_not_leave(backend: Callable[[], Backend], web: Web) -> None:
+    """It would in its first second."""
+    site = web({"/": Page("here")})
+    asked = set()
+
+    def rules(host: str, port: int) -> AddressRules:
+        asked.add(host)
+        return anywhere(host, port)
+
+    async def through() -> None:
+        with short_folder() as folder:
+            async with pool_of(backend(), folder, Egress(rules)) as pool:
+                for _ in range(3):
+                    await pool.render(task(site.url + "/"), BOT)
+                assert asked == {"127.0.0.1"}
 
     run(through())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ class Pages:
     """Crawls pages, and has what the spider made of them."""
 
     def __init__(self, seine: Seine, browser_folder: Path):
-        self._seine = seine
+        self.seine = seine
         self._folder = browser_folder
         self.ended: Any = None
 
     def get(self, *requests: tuple[str, dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
-        out = self._seine.folder / "out.json"
+        out = self.seine.folder / "out.json"
         shared = {
             "SPIDER_MODULES": "tests.browser_spider",
             "BROWSER_TMP_DIR": self._folder,
@@ -37,10 +38,10 @@ class Pages:
             "ITEM_PIPELINES": "{}",
         }
         options = [part for name, value in {**shared, **settings}.items() for part in ("-s", f"{name}={value}")]
-        self.ended = self._seine.run(
+        self.ended = self.seine.run(
             "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}", "-O", str(out), *options
         )
-        return json.loads(out.read_text() or "[]")
+        return json.loads(out.read_text() or "[]") if out.exists() else []
 
     def outcomes(self) -> list[tuple[str, str]]:
         return [(event["outcome"], event["reason"]) for event in self.ended.events("request")]
@@ -185,6 +186,26 @@ def test_a_site_of_browser_pages_does_not_start_without_one(offline: Seine, site
     assert ended.code == 2
     assert "BROWSER_EXECUTABLE=/nowhere/chromium: expected a program" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"BROWSER_TMP_DIR": "/nowhere/x"}, "BROWSER_TMP_DIR=/nowhere/x: expected a folder that can be written to"),
+        ({"BROWSER_TMP_DIR": f"/{'x' * 32}"}, "expected at most 32 bytes"),
+        ({"BROWSER_BACKEND": "selenium", "PATH": "/usr/sbin"}, "BROWSER_BACKEND=selenium: no chromedriver on PATH"),
+    ],
+)
+def test_what_no_browser_can_run_with_is_told_before_the_crawl(
+    pages: Pages, settings: dict[str, Any], said: str
+) -> None:
+    """Also where it is requests that ask for one."""
+    if path := settings.pop("PATH", None):
+        pages.seine.env["PATH"] = f"{Path(sys.executable).parent}:{path}"
+    assert not pages.get(**settings)
+    assert pages.ended.code == 2
+    assert said in pages.ended.err
+    assert "Traceback" not in pages.ended.err
 
 
 def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from browser_pool import playwright_page, selenium_page
 from browser_pool.backend import Cookie, Rendered
 from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.playwright import PlaywrightBackend
@@ -103,7 +105,7 @@ def test_the_last_of_all_redirects_counts(browsers: Shared, web: Web) -> None:
 def test_scripts_that_redirect_for_ever_are_cut_off(browsers: Shared, web: Web) -> None:
     site = web({"/": Page("<script>location.reload()</script>")})
     with pytest.raises((PageFailed, BrowserTimeout)):
-        browsers.render(site.url + "/", timeout=8)
+        browsers.render(site.url + "/", timeout=3)
 
 
 @pytest.mark.parametrize("status", [200, 403, 429, 503])
@@ -171,7 +173,7 @@ def test_what_a_page_waits_for_must_come(browsers: Shared, web: Web) -> None:
     site = web({"/soon": Page(late % 300), "/never": Page(late % 60_000)})
     assert b"now" in browsers.render(site.url + "/soon", wait_for=".ready").body
     with pytest.raises(BrowserTimeout):
-        browsers.render(site.url + "/never", wait_for=".ready", timeout=3)
+        browsers.render(site.url + "/never", wait_for=".ready", timeout=1)
 
 
 def test_a_page_is_waited_for_until_it_is_visible(browsers: Shared, web: Web) -> None:
@@ -226,6 +228,35 @@ def test_json_that_scripts_fetch_is_captured_by_pattern(browsers: Shared, web: W
     })  # fmt: skip
     captured = browsers.render(site.url + "/", capture=("/api/",), wait_for="#done").captured
     assert [(one.url, one.status, one.data) for one in captured] == [(f"{site.url}/api/a", 200, {"n": 1})]
+
+
+def test_what_is_captured_has_limits(browsers: Shared, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each answer, and of all of them."""
+    for module in (playwright_page, selenium_page):
+        monkeypatch.setattr(module, "LARGEST_CAPTURE", 100)
+        monkeypatch.setattr(module, "MOST_CAPTURED", 150)
+    fetching = """<script>(async () => {
+        for (const path of ['/api/a', '/api/big', '/api/b', '/api/c']) await (await fetch(path)).text();
+        document.body.innerHTML = '<p id=done>x</p>';
+    })()</script><body>"""
+    answers = {"/api/a": "a" * 80, "/api/big": "b" * 101, "/api/b": "b" * 80, "/api/c": "c" * 40}
+    site = web({"/": Page(fetching), **{path: Page(json.dumps(text)) for path, text in answers.items()}})
+    captured = browsers.render(site.url + "/", capture=("/api/",), wait_for="#done").captured
+    assert [one.data[0] for one in captured] == ["a", "c"]
+
+
+def test_a_page_that_empties_itself_is_none(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<script>addEventListener('load', () => location = 'about:blank')</script>")})
+    with pytest.raises(PageFailed):
+        browsers.render(site.url + "/")
+
+
+def test_a_screenshot_of_a_page_without_end_shows_its_upper_part(browsers: Shared, web: Web) -> None:
+    site = web({"/": Page("<body style='margin:0'><div style='height:100000px;width:10px'>tall</div>")})
+    shot = browsers.render(site.url + "/", screenshot=True).screenshot
+    assert shot is not None
+    assert int.from_bytes(shot[20:24]) == 16_384
+    assert browsers.render(site.url + "/", screenshot=True, max_bytes=len(shot) - 1).screenshot is None
 
 
 def test_a_screenshot_is_a_png(browsers: Shared, web: Web) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
-from browser_pool.backend import Backend
+from browser_pool.backend import Backend, without_remote
 from browser_pool.egress import Egress
 from browser_pool.errors import BrowserError, PageFailed
 from browser_pool.options import PoolOptions
@@ -22,6 +22,7 @@ from browser_pool.selenium import SeleniumBackend
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
+from crawlers.masking.hidden import Hidden, passwords
 from crawlers.remote_browsers import Listening, check_remote
 from tests.browsers import BOT, anywhere, run, short_folder, task
 from tests.polling import eventually
@@ -87,7 +88,7 @@ def test_its_way_out_is_this_workers(elsewhere: Elsewhere, web: Web) -> None:
             assert (await egress.port(BOT.label)).sent > 0
             with pytest.raises(PageFailed):
                 await pool.render(task(hidden.url + "/"), BOT)
-            assert "127.0.0.2" in (await egress.port(BOT.label)).refusals
+            assert "127.0.0.2" in {host for host, _ in (await egress.port(BOT.label)).refusals}
         assert not hidden.visits
 
     run(crawl(), 120)
@@ -116,6 +117,7 @@ def test_one_that_is_killed_costs_its_page_an_attempt(elsewhere: Elsewhere, web:
         ({"BROWSER_REMOTE_URL": "browsers:4444"}, "expected a URL that starts with ws://"),
         ({"BROWSER_REMOTE_URL": "ws://127.0.0.1:1", "BROWSER_BACKEND": "selenium"}, "starts with http://"),
         ({"BROWSER_REMOTE_URL": "http://127.0.0.1:1", "BROWSER_BACKEND": "undetected"}, "not undetected"),
+        ({"BROWSER_REMOTE_URL": "http://[::1"}, "expected a URL"),
         ({"BROWSER_EGRESS_HOST": "10.0.0.5"}, "expected BROWSER_EGRESS_CLIENTS beside it"),
         ({"BROWSER_EGRESS_CLIENTS": ["here"]}, "BROWSER_EGRESS_CLIENTS: here: expected a network"),
     ],
@@ -123,6 +125,26 @@ def test_one_that_is_killed_costs_its_page_an_attempt(elsewhere: Elsewhere, web:
 def test_what_cannot_work_is_told_before_the_crawl(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_remote(Settings({"BROWSER_BACKEND": "playwright", **settings}))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "connect to ws://user:p%40ssword@browsers:9222/devtools?token=t0psecret&n=1",
+        "Max retries exceeded with url: /session?token=t0psecret&n=1",
+        "http://browsers:9222/json/version?token=t0psecret: 401",
+        "no such user: user:p@ssword",
+    ],
+)
+def test_no_credentials_of_its_address_are_told(said: str) -> None:
+    """Neither in errors nor in the log, whatever part of the address is quoted."""
+    remote = "ws://user:p%40ssword@browsers:9222/devtools?token=t0psecret&n=1"
+    settings = Settings({"BROWSER_REMOTE_URL": remote, "SETTINGS_CONTRACT": {}})
+    hidden = Hidden()
+    hidden.hide(passwords(settings), None)
+    for shown in (without_remote(said, remote), hidden(None, "info", {"error": said})["error"]):
+        assert "t0psecret" not in shown
+        assert "ssword" not in shown
 
 
 def test_the_egress_serves_the_browsers_networks_alone() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from crawlers.remote_browsers import secrets_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -92,6 +94,7 @@ def passwords(settings: Any) -> set[str]:
         for text in settings.getlist(name) if kind == "list" else [settings.get(name)]:
             if isinstance(text, str) and "://" in text and "@" in text:
                 found |= _password_of(text)
+    found |= secrets_of(settings.get("BROWSER_REMOTE_URL") or "")
     return found - {""}
 
 

@@ -157,8 +157,10 @@ class BrowserHandler:
 
     def _jar(self, request: Request) -> CookieJar | None:
         """Scrapy's, with what the browser is to send; None where the request brings its cookies itself."""
+        if request.meta.get("dont_merge_cookies"):
+            return None
         cookies: Any = self._crawler.get_downloader_middleware(CookiesMiddleware)
-        if cookies is None or request.meta.get("dont_merge_cookies"):
+        if cookies is None:
             return None
         jar: CookieJar = cookies.jars[request.meta.get("cookiejar")]
         return jar

@@ -41,7 +41,7 @@ def crawler() -> Iterator[Crawler]:
 
 
 def rendered(url: str) -> Request:
-    return Request(url, meta={"browser": True})
+    return Request(url, meta={"browser": True, "dont_merge_cookies": True})
 
 
 def test_a_crash_is_a_crash_whatever_the_network_did_before(crawler: Crawler, web: Web, nowhere: str) -> None:

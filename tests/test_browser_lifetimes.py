@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from browser_pool import chromium, running
+from browser_pool.backend import Cookie
 from browser_pool.egress import Egress
 from browser_pool.errors import BrowserGone, BrowserTimeout
 from browser_pool.folder import PrivateFolder
@@ -255,10 +256,10 @@ def test_one_identitys_browser_goes_where_its_proxy_has_gone(folder: Path, web: 
 
     async def crawl() -> None:
         async with ForwardProxy("socks5", "user", "secret") as upstream, pool_of(SeleniumBackend(), folder) as pool:
-            await pool.render(task(site.url + "/", cookies=(("kept", "1"),)), Identity("one"))
+            await pool.render(task(site.url + "/", cookies=(Cookie("kept", "1"),)), Identity("one"))
             [before] = chromiums()
             abroad = Identity("one", proxy=upstream.url, proxy_label="abroad")
-            page = await pool.render(task(site.url + "/", cookies=(("kept", "1"),)), abroad)
+            page = await pool.render(task(site.url + "/", cookies=(Cookie("kept", "1"),)), abroad)
             assert b"kept=1" in page.body
             assert before not in chromiums()
             assert len(upstream.asked) > 0

@@ -18,14 +18,14 @@ from browser_pool.options import PoolOptions
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from browser_pool.selenium import SeleniumBackend
+from browser_pool.undetected import UndetectedBackend
 from crawlers.browser_rules import BrowserRules
 from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
 from tests.polling import PATIENCE
 
 BOT = Identity("bot", user_agent="Seine (+https://example.org/seine-bot)")
-BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend)
-"""Those with code of their own: `undetected` is Selenium's with another chromedriver."""
+BACKENDS: tuple[Callable[[], Backend], ...] = (PlaywrightBackend, SeleniumBackend, UndetectedBackend)
 
 
 def anywhere(host: str, port: int) -> AddressRules:

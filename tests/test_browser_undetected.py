@@ -13,7 +13,7 @@ from browser_pool.backend import Backend
 from browser_pool.selenium import SeleniumBackend
 from browser_pool.undetected import UndetectedBackend
 from crawlers.exceptions import UserError
-from tests.browsers import BOT, children, chromiums, pool_of, run, short_folder, task
+from tests.browsers import BOT, children, pool_of, run, short_folder, task
 from tests.servers.web import Page, WebServer
 
 Web = Callable[..., WebServer]
@@ -43,26 +43,6 @@ def test_a_page_does_not_see_the_driver(folder: Path, web: Web) -> None:
     site = web({"/": Page(LOOKING)})
     assert b"found 0" in page_of(UndetectedBackend(), folder, site.url + "/")
     assert b"found 0" not in page_of(SeleniumBackend(), folder, site.url + "/")
-
-
-def test_it_renders_as_selenium_does(folder: Path, web: Web) -> None:
-    """A smoke test: the code is Selenium's, whose tests it needs no second time."""
-    site = web({
-        "/": Page("<script>location.replace('/end')</script>"),
-        "/end": Page("<body><script>document.cookie = 'a=1'; document.body.append(navigator.userAgent)</script>", 404),
-    })  # fmt: skip
-
-    async def crawl() -> None:
-        async with pool_of(UndetectedBackend(), folder) as pool:
-            for _ in range(2):
-                page = await pool.render(task(site.url + "/", screenshot=True), BOT)
-                assert (page.url, page.status) == (site.url + "/end", 404)
-                assert BOT.user_agent.encode() in page.body
-                assert [cookie.value for cookie in page.cookies] == ["1"]
-                assert page.screenshot is not None
-                chromiums()[0].kill()
-
-    run(crawl())
 
 
 def test_the_driver_is_a_copy_of_the_installed_one_which_stays_as_it_is(folder: Path, web: Web) -> None:

@@ -21,8 +21,9 @@ from browser_pool.chromium import find_executable
 WARM = 12
 """Pages of the short run."""
 LIGHT, SHOP = "light", "shop"
-MOST_CPU, LEAST_RATE, LEAST_PER_GIB = 0.6, 2.0, 12
-"""Budgets: of README's CPU per page, of its pages per second, light pages in flight per GiB."""
+MOST_CPU, LEAST_RATE, LEAST_PER_GIB, MOST_GROWTH = 0.6, 2.0, 12, 1.2
+"""Budgets: of README's CPU per page, of its pages per second, light pages in flight per GiB, memory at a run's end as
+a multiple of that after its first quarter."""
 
 
 def speed(sides: list[Side], site: Site, kind: str, options: argparse.Namespace) -> dict[str, Figures]:
@@ -53,8 +54,8 @@ def speed_table(kind: str, figures: dict[str, Figures]) -> list[str]:
     return lines
 
 
-def memory_table(pool: Side, site: Site, options: argparse.Namespace) -> list[str]:
-    """Pages in flight per GiB, and memory over many pages."""
+def memory_table(pool: Side, site: Site, options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Pages in flight per GiB, and memory over many pages; which of their budgets are missed."""
     held = pool.run(Run(site.urls("held", options.held), options.held), watch=True)
     base = pool.run(Run(site.urls("held", 1), 1), watch=True)
     per_gib = options.held / (held.peak / 1024)
@@ -65,7 +66,10 @@ def memory_table(pool: Side, site: Site, options: argparse.Namespace) -> list[st
     long = pool.run(Run(site.urls(LIGHT, options.long), options.at_once), watch=True)
     quarters = [long.memory_at(options.long * part // 4) for part in (1, 2, 3, 4)]
     shown = ", ".join(f"{options.long * part // 4}: {size:.0f}" for part, size in enumerate(quarters, 1))
-    return [*lines, f"MiB after so many pages: {shown}; peak {long.peak:.0f}"]
+    missed = [f"{per_gib:.1f} light pages per GiB, budget {LEAST_PER_GIB}"] if per_gib < LEAST_PER_GIB else []
+    if (growth := quarters[-1] / quarters[0]) > MOST_GROWTH:
+        missed.append(f"memory grew {growth:.2f} times, budget {MOST_GROWTH}")
+    return [*lines, f"MiB after so many pages: {shown}; peak {long.peak:.0f}"], missed
 
 
 def misses(figures: dict[str, Figures]) -> list[str]:
@@ -108,7 +112,8 @@ def main() -> None:
                 cold, warm = first_pages(Path(folder), executable, site.urls(LIGHT, 1)[0], options.rounds)
                 lines += ["", f"{POOL}'s first page: {cold:.2f} s from nothing, {warm:.2f} s from a warm start"]
             if "memory" in parts:
-                lines += memory_table(next(side for side in sides if side.name == POOL), site, options)
+                found, too_much = memory_table(next(side for side in sides if side.name == POOL), site, options)
+                lines, missed = lines + found, missed + too_much
         except RunFailed as error:
             raise SystemExit(str(error)) from None
     print("\n".join(lines))

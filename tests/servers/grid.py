@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ from deploy.local.config import default_cache_dir
 from deploy.local.java import class_path, java
 from tests.polling import until
 from tests.servers.ports import HOST, free_port
+from tests.support import ROOT
 
 SLOTS = 2
 """Sessions at once."""
@@ -36,9 +38,9 @@ class Grid:
     def __enter__(self) -> Self:
         with (self._folder / "log").open("wb") as log:
             self._process = psutil.Popen(
-                self._command(),
+                [sys.executable, "-m", "tests.servers.reaper", *self._command()],
                 cwd=self._folder,
-                env={**os.environ, "TMPDIR": str(self._folder)},
+                env={**os.environ, "TMPDIR": str(self._folder), "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -52,7 +52,7 @@ def sleeper(home: PrivateFolder, name: str = "one") -> ProcessTree:
 
 
 def end_guardian() -> None:
-    [guardian] = guardians()
+    [guardian] = until(guardians, "no guardian has begun")
     guardian.kill()
     guardian.wait()
 
@@ -85,7 +85,7 @@ def test_what_still_runs_when_the_folder_is_removed_is_killed(folder: Path) -> N
 
 def test_signals_to_the_whole_service_do_not_end_the_guardian(home: PrivateFolder) -> None:
     """A service manager's stop goes to all of its processes at once."""
-    [guardian] = guardians()
+    [guardian] = until(guardians, "no guardian has begun")
     stops = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
     until(lambda: all(ignores(guardian.pid, number) for number in stops), "its first line")
     for number in stops:

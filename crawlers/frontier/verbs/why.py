@@ -18,7 +18,7 @@ from crawlers.frontier import display, history_display
 from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.idle_crawler import idle_crawler
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, show
+from crawlers.frontier.verbs.answering import DONE, NO_ANSWER, show
 from crawlers.frontier.whereabouts import Search
 from crawlers.frontier.wiring import uses_frontier
 from crawlers.site_config import load_sites

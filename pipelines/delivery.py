@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
 from crawlers.outcomes import CURRENT
@@ -57,6 +57,6 @@ class Delivery:
         await self._producer.close()
 
 
-def is_exactly_once(settings: object) -> bool:
+def is_exactly_once(settings: Any) -> bool:
     """What KAFKA_DELIVERY says."""
-    return bool(settings["KAFKA_DELIVERY"] == EXACTLY_ONCE)  # type: ignore[index]
+    return bool(settings["KAFKA_DELIVERY"] == EXACTLY_ONCE)

@@ -17,7 +17,7 @@ from crawlers.frontier.idle_crawler import idle_crawler, with_spider
 from crawlers.frontier.importing import ScrapyRedisImport
 from crawlers.frontier.scrapy_redis_entries import EntryReader
 from crawlers.frontier.scrapy_redis_source import ScrapyRedisSource
-from crawlers.frontier.verbs.asking import DONE
+from crawlers.frontier.verbs.answering import DONE
 
 if TYPE_CHECKING:
     import argparse

@@ -10,7 +10,7 @@ from crawlers.exceptions import UserError
 from crawlers.frontier import display, politeness
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.report import summaries
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, show
+from crawlers.frontier.verbs.answering import DONE, NO_ANSWER, show
 from crawlers.frontier.watching import show_status
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crawlers.exceptions import UserError
 from crawlers.frontier import proxies_display
 from crawlers.frontier.fleet import Fleet
-from crawlers.frontier.verbs.asking import DONE, show
+from crawlers.frontier.verbs.answering import DONE, show
 from crawlers.proxies.listing import is_configured, read_proxies, read_tiers
 from crawlers.proxies.report import budgets, health_at, most_trouble
 

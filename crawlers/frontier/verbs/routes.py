@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from crawlers.exceptions import UserError
 from crawlers.frontier import routes_display
 from crawlers.frontier.fleet import Fleet
-from crawlers.frontier.verbs.asking import DONE, show
+from crawlers.frontier.verbs.answering import DONE, show
 from crawlers.routing.knowledge import Op, SiteKnowledge
 from crawlers.routing.patterns import is_pattern, pattern_of
 from crawlers.routing.sharing import command

@@ -17,7 +17,7 @@ from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.idle_crawler import idle_crawler, with_spider
 from crawlers.frontier.lists import ListSeeding
 from crawlers.frontier.url_list import UrlList
-from crawlers.frontier.verbs.asking import DONE
+from crawlers.frontier.verbs.answering import DONE
 
 if TYPE_CHECKING:
     import argparse

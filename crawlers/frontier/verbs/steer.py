@@ -8,7 +8,7 @@ from crawlers.asking import is_confirmed
 from crawlers.exceptions import UserError
 from crawlers.frontier import admin
 from crawlers.frontier.fleet import Fleet
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER
+from crawlers.frontier.verbs.answering import DONE, NO_ANSWER
 
 if TYPE_CHECKING:
     import argparse

@@ -19,7 +19,7 @@ from crawlers.frontier.display import report
 from crawlers.frontier.fingerprints import PROJECT, fingerprinting
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.idle_crawler import idle_crawler
-from crawlers.frontier.verbs.asking import DONE, NO_ANSWER, show
+from crawlers.frontier.verbs.answering import DONE, NO_ANSWER, show
 from crawlers.frontier.verbs.routes import route_of
 from crawlers.frontier.whereabouts import Search
 from crawlers.frontier.wiring import uses_frontier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.fleet import TERMS, FrontierSeine, links
 from tests.frontier_console import Scene, request_for
 from tests.frontier_shard import settle
 from tests.letters import Letters, product
-from tests.polling import until
+from tests.polling import PATIENCE, until
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
 
@@ -245,7 +246,14 @@ def test_a_letter_that_cannot_be_made_keeps_no_other_from_being_written_and_ends
 def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     letters: Letters, web: Callable[..., WebServer], delivery: str
 ) -> None:
+    is_deleted = threading.Event()
+
+    def none(_: int) -> Page:
+        is_deleted.wait(PATIENCE)
+        return Page("not here", 404)
+
     pages: dict[str, Any] = {"/": links(*(f"/none-{n}" for n in range(4)), *(f"/late-{n}" for n in range(200)))}
+    pages |= {f"/none-{n}": none for n in range(4)}
     server = web(pages | {f"/late-{n}": product(f"late-{n}") for n in range(200)})
     site = letters.site(server, concurrency=2)
     admin = AdminClient({"bootstrap.servers": letters.seine.env["KAFKA_BOOTSTRAP_SERVERS"]})
@@ -257,9 +265,10 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
         *("-s", f"KAFKA_TOPIC_LEDGER={letters.topic}.ledger"),
     )
     server.latency = 0.3
-    server.wait_for(1)
+    server.wait_for(2)
     admin.delete_topics([letters.topic])[letters.topic].result()
-    until(lambda: "dead letters cannot be written: leasing pauses" in log.read_text(), "it is not told", 40)
+    is_deleted.set()
+    until(lambda: "dead letters cannot be written: leasing pauses" in log.read_text(), log.read_text)
     before = len(server.visits)
     server.latency = 0
     until(lambda: letters.leased() == len(server.visits) - settled(letters), "leases are still taken")

@@ -12,6 +12,7 @@ from browser_pool.errors import PageFailed
 
 _CONTENT = """() => (document.doctype ? new XMLSerializer().serializeToString(document.doctype) : '')
     + (document.documentElement ? document.documentElement.outerHTML : '')"""
+_REFRESH = """() => document.querySelector('meta[http-equiv="refresh" i]')?.content ?? ''"""
 _WAIT_FOR = """async selector => {
     const hasShadows = () => [...document.querySelectorAll('*')].some(element => element.shadowRoot);
     const isShown = element => {
@@ -44,12 +45,9 @@ class Document:
         """The tab has navigated."""
         self._world = None
 
-    async def answer(self) -> None:
-        """Return once the document's scripts let it answer."""
-        if self._world is None:
-            await self._world_now()
-        else:
-            await self._session.send("Runtime.evaluate", {"expression": "1"})
+    async def refresh(self) -> str:
+        """What its `<meta http-equiv="refresh">` says, or '', once its scripts let it answer."""
+        return str(await self._call(_REFRESH))
 
     async def content(self) -> str:
         return str(await self._call(_CONTENT))

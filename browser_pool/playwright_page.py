@@ -22,6 +22,7 @@ from browser_pool.errors import NO_PAGE, BrowserGone, BrowserTimeout, NotAPage, 
 from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
+from browser_pool.refreshes import patience_with
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -227,17 +228,18 @@ class PlaywrightPage(Page):
                 raise
 
     async def _settle(self, task: PageTask) -> None:
-        """Wait until no navigation is under way that a script has started."""
+        """Wait until no navigation is under way that a script or a refresh has started."""
         visit = self._visit
         for _ in range(_HOPS):
             if visit.is_bodiless:
                 return
+            refresh = ""
             try:
-                await self._document.answer()
+                refresh = await self._document.refresh()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
-            if not visit.navigating:
+            if not visit.navigating and not await visit.goes_on(refresh):
                 return
             await visit.committed.wait()
             if visit.is_download:
@@ -245,7 +247,7 @@ class PlaywrightPage(Page):
             await self._page.wait_for_load_state(
                 "domcontentloaded" if task.rules.wait_until == "commit" else task.rules.wait_until
             )
-        raise PageFailed(f"more than {_HOPS} redirects by scripts")
+        raise PageFailed(f"more than {_HOPS} redirects by its pages")
 
     async def _work(self, task: PageTask) -> None:
         if task.rules.wait_for:
@@ -293,7 +295,10 @@ class _Visit:
         """The request of a navigation that is under way."""
         self.asked = ""
         """The address of the last navigation, or of its last redirect."""
+        self._requested = asyncio.Event()
         self.committed = asyncio.Event()
+        self._is_kept = False
+        """Whether a refresh was awaited in vain."""
         self.is_download = False
         self.is_bodiless = False
 
@@ -301,8 +306,22 @@ class _Visit:
         if request.is_navigation_request() and _frame_of(request) is main_frame:
             self.navigating = request
             self.asked = request.url
+            self._requested.set()
             self.committed.clear()
             self._on_asked()
+
+    async def goes_on(self, refresh: str) -> bool:
+        """Whether the document, which has such a refresh, is about to be replaced; True once it is."""
+        patience = patience_with(refresh or (self.response.headers.get("refresh", "") if self.response else ""))
+        if not patience or self._is_kept:
+            return False
+        self._requested.clear()
+        try:
+            async with asyncio.timeout(patience):
+                await self._requested.wait()
+        except TimeoutError:
+            self._is_kept = True
+        return not self._is_kept
 
     def answered(self, response: Any, main_frame: Any) -> None:
         request = response.request

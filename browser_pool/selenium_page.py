@@ -25,6 +25,7 @@ from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
 from browser_pool.errors import NO_PAGE, NotAPage, PageFailed, PageTooLarge
 from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
+from browser_pool.refreshes import patience_with
 
 _INTERVAL = 0.03
 _QUIET = 0.1
@@ -33,6 +34,9 @@ _HOPS = 20
 _CONSENT = 2.0
 _LOOKS = 40
 """At a page's height, until what was scrolled counts as all."""
+_STATE = """return [
+    document.readyState, document.querySelector('meta[http-equiv="refresh" i]')?.content ?? '',
+]"""
 _DOCUMENTS = ("text/html", "application/xhtml+xml")
 
 
@@ -54,6 +58,10 @@ class SeleniumVisit:
         """The address of the last navigation, or of its last redirect."""
         self._loaded = 0
         self._navigations = 0
+        self._refreshing = 0
+        """The navigation whose document's refresh was looked at."""
+        self._refreshed_by = 0.0
+        """When it has started at the latest."""
         self._is_download = False
 
     def render(self) -> Rendered:
@@ -113,7 +121,7 @@ class SeleniumVisit:
         return base64.b64decode(self._cdp("Page.captureScreenshot", format="png", **how)["data"])
 
     def _settle(self, failed: str) -> None:
-        """Wait until the last document is loaded, and no script has started another navigation."""
+        """Wait until the last document is loaded, and no script or refresh has started another navigation."""
         self._failure = failed
         quiet_since = 0.0
         while True:
@@ -121,7 +129,7 @@ class SeleniumVisit:
             if self._is_download:
                 raise NotAPage(self._task.url)
             if self._navigations > _HOPS:
-                raise PageFailed(f"more than {_HOPS} redirects by scripts")
+                raise PageFailed(f"more than {_HOPS} redirects by its pages")
             if self._failure and self._documents:
                 return
             if self._failure and not self._documents:
@@ -137,13 +145,22 @@ class SeleniumVisit:
     def _is_ready(self) -> bool:
         before = self._navigations
         with suppress(JavascriptException, UnexpectedAlertPresentException):  # the alert is dismissed by then
-            state = self._driver.execute_script("return document.readyState")
+            state, refresh = self._driver.execute_script(_STATE) or ("", "")  # while a dialog is open
             self._read_log()
             wanted = (
                 ("complete",) if self._task.rules.wait_until in ("load", "networkidle") else ("interactive", "complete")
             )
-            return state in wanted and self._navigations == before == self._loaded
+            is_loaded = state in wanted and self._navigations == before == self._loaded
+            return is_loaded and not self._goes_on(refresh)
         return False
+
+    def _goes_on(self, refresh: str) -> bool:
+        """Whether the document, which has such a refresh, is about to be replaced."""
+        headers = {name.lower(): value for name, value in self._documents[-1]["response"]["headers"].items()}
+        if self._refreshing != self._navigations:
+            self._refreshing = self._navigations
+            self._refreshed_by = monotonic() + patience_with(refresh or headers.get("refresh", ""))
+        return monotonic() < self._refreshed_by
 
     def _read_log(self) -> None:
         for entry in self._entries():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser_pool import playwright_page, selenium_page
+from browser_pool import playwright_page, refreshes, selenium_page
 from browser_pool.backend import Cookie, Rendered
 from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.playwright import PlaywrightBackend
@@ -100,6 +100,24 @@ def test_the_last_of_all_redirects_counts(browsers: Shared, web: Web) -> None:
     assert (rendered.url, rendered.status) == (site.url + "/end", 404)
     assert b"the end" in rendered.body
     assert ("x-which", "last") in [(name.lower(), value) for name, value in rendered.headers]
+
+
+@pytest.mark.parametrize("how", ["meta", "header"])
+def test_a_refresh_within_a_second_is_a_redirect(browsers: Shared, web: Web, how: str) -> None:
+    meta = {"/": Page("<meta http-equiv=REFRESH content='1; url=/end'>"), "/end": Page("the end")}
+    header = {"/": Page("wait", 200, {"Refresh": "1; url=/end"}), "/end": Page("the end")}
+    site = web(meta if how == "meta" else header)
+    assert browsers.render(site.url + "/").url == site.url + "/end"
+
+
+@pytest.mark.parametrize("refresh", ["2; url=/end", "0; url=javascript:1"])
+def test_a_page_that_shows_for_longer_or_does_not_go_counts_as_it_is(
+    browsers: Shared, web: Web, monkeypatch: pytest.MonkeyPatch, refresh: str
+) -> None:
+    monkeypatch.setattr(refreshes, "LATE", 0.2)
+    site = web({"/": Page(f"<meta http-equiv=refresh content='{refresh}'>here"), "/end": Page("the end")})
+    rendered = browsers.render(site.url + "/")
+    assert (rendered.url, b"here" in rendered.body) == (site.url + "/", True)
 
 
 def test_scripts_that_redirect_for_ever_are_cut_off(browsers: Shared, web: Web) -> None:

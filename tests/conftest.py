@@ -24,8 +24,9 @@ from tests.servers.web import WebServer
 from tests.support import Seine, own_topics
 
 LONGEST = (
-    "browser_hardships exactly_once outages frontier_redis browser_pool audit_failures audit browser_frontier "
-    "browser_handler claim_check forgetting bad_input frontier_crawls"
+    "exactly_once browser_hardships outages routing browser_pool audit_failures forgetting changes frontier_redis audit "
+    "browser_grid dead_letters claim_check browser_frontier changes_failures browser_guards browser_handler dlq "
+    "frontier_politeness changes_replay bad_input frontier_crawls"
 )
 """The files that take longest. Their tests come first: no worker of `make test` has such a file left at the end."""
 

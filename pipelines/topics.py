@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import time
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -35,6 +37,7 @@ _LOG = {
     **_BROKERS_CLOCK,
 }
 _TIMEOUT = 10.0
+_INTERVAL = 0.05
 _PATIENCE = (1.0, 2.0, 7.0)
 """Seconds that are waited for an answer; in between, whether there is hope."""
 _HOPELESS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
@@ -164,6 +167,18 @@ def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StartupError(f"topic {topic} cannot be created: {error.args[0].str()}") from None
+    _await(admin, set(topics))
+
+
+def _await(admin: AdminClient, topics: set[str]) -> None:
+    """Kafka's controller has made them; return when the broker that answers here knows."""
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        with suppress(KafkaException):
+            if topics <= set(admin.list_topics(timeout=_TIMEOUT).topics):
+                return
+        time.sleep(_INTERVAL)
+    raise StartupError(f"Kafka does not show {_listed(sorted(topics))} within {_TIMEOUT:g} s of their creation")
 
 
 def _partitions(settings: Any, topic: str) -> int:

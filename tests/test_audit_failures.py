@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
 from crawlers.frontier.keys import Keys
 from deploy.demo_shop import DemoShop
 from deploy.local import Stack
@@ -25,6 +22,7 @@ from tests.product_tree import HUGE, ProductTree
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Seine, own_topics
+from tests.topics import admin_of, create_topic
 
 
 def test_a_settled_request_has_its_event_whoever_was_killed(
@@ -132,9 +130,7 @@ def standing_still(servers: list[WebServer]) -> list[int]:
 
 
 def test_an_event_that_kafka_refuses_holds_nothing_up(audited: FrontierSeine, web: Callable[..., WebServer]) -> None:
-    topic = NewTopic(audited.env["KAFKA_TOPIC_PAGES"], 1, 1, config={"max.message.bytes": "100"})
-    admin = AdminClient({"bootstrap.servers": audited.env["KAFKA_BOOTSTRAP_SERVERS"]})
-    admin.create_topics([topic])[topic.topic].result()
+    create_topic(admin_of(audited.env), audited.env["KAFKA_TOPIC_PAGES"], **{"max.message.bytes": "100"})
     server = web({"/": links("/x"), "/x": Page("x")})
     ended = audited.crawl_from(server, "/")
     assert ended.finished.code == 0, ended.finished.err[-3000:]
@@ -162,9 +158,7 @@ def test_events_are_committed_once_with_their_requests_records(
     pages, topics = 80, own_topics()
     server = web(ProductTree(pages, broken_every=10, huge=(7,)))
     crawl = OnceCrawl(tmp_path, kafka_env, redis_server, server, KAFKA_TOPIC_PAGES=topics["KAFKA_TOPIC_PAGES"])
-    small = NewTopic(crawl.topic, 2, 1, config={"max.message.bytes": str(HUGE // 8)})
-    admin = AdminClient({"bootstrap.servers": kafka_env["KAFKA_BOOTSTRAP_SERVERS"]})
-    admin.create_topics([small])[crawl.topic].result()
+    create_topic(admin_of(kafka_env), crawl.topic, **{"max.message.bytes": str(HUGE // 8)})
     first = crawl.start(DOWNLOAD_DELAY=0.02)
     until(lambda: crawl.settled() > 20, "nothing is settled")
     first.kill()

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer as Client
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from scrapy.settings import Settings
 
 from crawlers.audit_history import TrailSearch
@@ -23,6 +21,7 @@ from tests.frontier_console import Console
 from tests.servers.web import Page, WebServer
 from tests.support import Finished
 from tests.test_delivery import java_partition
+from tests.topics import admin_of, create_topic
 
 
 @pytest.fixture
@@ -112,9 +111,7 @@ def test_why_says_what_keeps_it_from_the_trail(audited: FrontierSeine, console: 
 def long_topic(kafka_env: dict[str, str]) -> tuple[str, float]:
     """(a topic of 3 partitions with 100 keys, ten records each; the moment between the fifth and the sixth of each)"""
     topic, servers = f"keys-{secrets.token_hex(4)}", kafka_env["KAFKA_BOOTSTRAP_SERVERS"]
-    new = NewTopic(topic, 3, 1, config={"retention.ms": "-1"})
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([new])[topic].result()
+    create_topic(admin_of(kafka_env), topic, 3, **{"retention.ms": "-1"})
     producer = Client({"bootstrap.servers": servers, "partitioner": "murmur2_random", "linger.ms": 5})
     for number in range(10):
         for key in range(100):

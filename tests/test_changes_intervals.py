@@ -7,9 +7,7 @@ import secrets
 import time
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from crawlers.frontier.control import Control
 from crawlers.frontier.crawls import Definition
@@ -19,13 +17,10 @@ from tests.letters import SPIDER
 from tests.polling import until
 from tests.servers.redis import RedisServer
 from tests.test_changes_failures import Town, town
+from tests.topics import admin_of, create_topic, delete_topic
 
 __all__ = ["town"]
 DAY = 86_400
-
-
-def admin(town: Town) -> AdminClient:
-    return AdminClient({"bootstrap.servers": town.letters.seine.env["KAFKA_BOOTSTRAP_SERVERS"]})
 
 
 @pytest.mark.parametrize(("days", "is_repeated"), [(80, False), (100, True)])
@@ -62,28 +57,18 @@ def test_a_worker_that_waits_compares_with_the_topic_as_it_is_in_each_crawl(town
     town.describe()
     site = town.letters.seine.folder / "sites" / "shop.toml"
     site.write_text(f"interval = 1\n{site.read_text()}")
-    topic, kafka = town.letters.seine.env["KAFKA_TOPIC_PRODUCTS"], admin(town)
+    topic, kafka = town.letters.seine.env["KAFKA_TOPIC_PRODUCTS"], admin_of(town.letters.seine.env)
     options = {"EMIT": "changes", "FRONTIER_WAIT": 1, "ROBOTSTXT_OBEY": 0}
     said = [part for name, value in options.items() for part in ("-s", f"{name}={value}")]
     worker = town.letters.seine.start("crawl", "product_spider", "-a", "sites=shop", *said)
     try:
         until(lambda: len(town.records()) == 4, "the first crawl tells nothing", 60)
-        kafka.delete_topics([topic])[topic].result()
-        until(lambda: topic not in kafka.list_topics(timeout=10).topics, "the topic is still there")
-        until(lambda: created(kafka, topic), "the topic is not made anew")
+        delete_topic(kafka, topic)
+        create_topic(kafka, topic, 3, **{"cleanup.policy": "compact,delete"})
         until(lambda: len(town.records()) == 4, "the topic that is new does not get everything", 60)
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
-
-
-def created(kafka: AdminClient, topic: str) -> bool:
-    """Whether it is there, made now or by somebody else."""
-    try:
-        kafka.create_topics([NewTopic(topic, 3, 1, config={"cleanup.policy": "compact,delete"})])[topic].result()
-    except KafkaException as error:
-        return bool(error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS)
-    return True
 
 
 def test_a_topic_that_keeps_so_many_bytes_is_refused(town: Town) -> None:
@@ -91,7 +76,7 @@ def test_a_topic_that_keeps_so_many_bytes_is_refused(town: Town) -> None:
     topic = town.letters.seine.env["KAFKA_TOPIC_PRODUCTS"]
     bytes_ = ConfigEntry("retention.bytes", "1000000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[bytes_])
-    kafka = admin(town)
+    kafka = admin_of(town.letters.seine.env)
     [altered] = kafka.incremental_alter_configs([resource]).values()
     altered.result()
     refused = town.letters.seine.crawl("-a", "sites=shop", EMIT="changes")

@@ -10,8 +10,6 @@ from typing import Any
 
 import msgpack
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from pipelines.claims.resolver import Resolver
 from tests.fleet import TERMS, FrontierSeine, links
@@ -21,6 +19,7 @@ from tests.letters import Letters, product
 from tests.polling import PATIENCE, until
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
+from tests.topics import admin_of, create_topic, delete_topic
 
 
 def test_every_stage_leaves_a_letter_that_says_what_and_why(letters: Letters, web: Callable[..., WebServer]) -> None:
@@ -256,7 +255,7 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     pages |= {f"/none-{n}": none for n in range(4)}
     server = web(pages | {f"/late-{n}": product(f"late-{n}") for n in range(200)})
     site = letters.site(server, concurrency=2)
-    admin = AdminClient({"bootstrap.servers": letters.seine.env["KAFKA_BOOTSTRAP_SERVERS"]})
+    admin = admin_of(letters.seine.env)
     log = letters.seine.folder / "worker.log"
     worker = letters.seine.start(
         *("crawl", "product_spider", "-a", f"sites={site}", "-s", f"LOG_FILE={log}", "-s", "ROBOTSTXT_OBEY=0"),
@@ -266,7 +265,7 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     )
     server.latency = 0.3
     server.wait_for(2)
-    admin.delete_topics([letters.topic])[letters.topic].result()
+    delete_topic(admin, letters.topic)
     is_deleted.set()
     until(lambda: "dead letters cannot be written: leasing pauses" in log.read_text(), log.read_text)
     before = len(server.visits)
@@ -275,7 +274,7 @@ def test_while_letters_cannot_be_written_nothing_is_leased_and_nothing_is_lost(
     assert len(server.visits) - before < 50
     assert not letters.dead(), "what has no letter is not dead"
 
-    admin.create_topics([NewTopic(letters.topic, 2, 1)])[letters.topic].result()
+    create_topic(admin, letters.topic)
     _, err = worker.communicate(timeout=60)
     assert worker.returncode == 0, err[-2000:]
     assert "dead letters are written again" in log.read_text()

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from deploy.local import Stack
 from tests.exactly_once import CRAWL, LEASE_SECONDS, SLOTS, TRANSACTION_TIMEOUT, OnceCrawl
@@ -21,6 +19,7 @@ from tests.servers.kafka_cluster import KafkaCluster
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sentinel import SentinelFleet
 from tests.servers.web import WebServer
+from tests.topics import admin_of, create_topic
 
 PAGES = int(os.environ.get("ONCE_PAGES", "400"))
 DISTURBANCES = int(os.environ.get("ONCE_DISTURBANCES", "8"))
@@ -76,10 +75,7 @@ def test_records_and_dead_letters_are_committed_once_with_their_requests(once: S
 
 def test_a_record_that_kafka_refuses_is_a_dead_letter_in_the_same_transaction(once: Start) -> None:
     crawl = once(60, broken_every=0, huge=(7, 8, 30))
-    admin = AdminClient({"bootstrap.servers": crawl.seine.env["KAFKA_BOOTSTRAP_SERVERS"]})
-    limit = {"max.message.bytes": str(HUGE // 8)}
-    for future in admin.create_topics([NewTopic(crawl.topic, 2, 1, config=limit)]).values():
-        future.result(20)
+    create_topic(admin_of(crawl.seine.env), crawl.topic, **{"max.message.bytes": str(HUGE // 8)})
     crawl.run()
     assert crawl.check()["dead:item"] == 3
     assert {letter.headers["stage"] for letter in crawl.letters()} == {"delivery"}

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from crawlers.forgetting.trail import shown_key
 from crawlers.masking.keys import MaskingKeys
@@ -24,6 +23,7 @@ from crawlers.masking.rules import FieldRules, MaskingRules
 from crawlers.site_config import Site
 from tests.servers.web import Page, WebServer
 from tests.support import Finished, Seine, consume, own_topics
+from tests.topics import admin_of, create_topic
 
 _KEYS = f"k2:{'n' * 32},k1:{'o' * 32}"
 
@@ -158,10 +158,9 @@ class Topics:
     def __init__(self, env: dict[str, str]):
         self.products, self.letters = env["KAFKA_TOPIC_PRODUCTS"], env["KAFKA_TOPIC_DEAD_LETTERS"]
         servers = {"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}
-        self.admin, self._producer = AdminClient(servers), Producer(servers)
-        names = (self.products, self.letters, env["KAFKA_TOPIC_PAGES"])
-        for created in self.admin.create_topics([NewTopic(name, 6) for name in names]).values():
-            created.result(30)
+        self.admin, self._producer = admin_of(env), Producer(servers)
+        for name in (self.products, self.letters, env["KAFKA_TOPIC_PAGES"]):
+            create_topic(self.admin, name, 6)
 
     def put(self, topic: str, key: str, partition: int = 0) -> None:
         """A record; nothing in it matters to who forgets it by its key."""

@@ -14,9 +14,6 @@ from time import sleep
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from deploy.local import Stack
 from tests.outages import CONCURRENT, RECORDS, Crawl, ShopPages, was_away
@@ -27,6 +24,7 @@ from tests.servers.kafka import GuardedBroker
 from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.support import Seine, consume
+from tests.topics import admin_of, create_topic, delete_topic
 
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "2"))
 DAYS, NO_TIME = timedelta(days=2), timedelta(0)
@@ -47,10 +45,6 @@ def crawling(seine: Seine, redis_server: RedisServer, web: Callable[..., WebServ
         return Crawl(seine, redis_server.client(), shop, web(shop))
 
     return make
-
-
-def admin(seine: Seine) -> AdminClient:
-    return AdminClient({"bootstrap.servers": seine.env["KAFKA_BOOTSTRAP_SERVERS"]})
 
 
 @pytest.mark.parametrize("end", [kafka.stop, kafka.kill], ids=["SIGTERM", "kill -9"])
@@ -121,17 +115,17 @@ def test_a_worker_that_is_told_to_stop_while_kafka_is_away_leaves_its_requests_t
 @pytest.mark.parametrize("may_create", [True, False], ids=["created again", "left to its owner"])
 def test_a_topic_that_is_deleted(crawling: Crawling, may_create: bool) -> None:
     crawl = crawling(200)
-    client = admin(crawl.seine)
+    client = admin_of(crawl.seine.env)
     crawl.pages.hold_after(100)
     worker = crawl.start(KAFKA_CREATE_TOPICS=int(may_create)) if may_create else started_without_rights(crawl)
     crawl.await_delivered(100)
     earlier = crawl.records()
-    client.delete_topics([crawl.topic])[crawl.topic].result(10)
+    delete_topic(client, crawl.topic)
     crawl.pages.let_go()
     if not may_create:
         told = worker.says("topics missing")
         assert f"--create --topic {crawl.topic}" in told["why"]
-        created(client, crawl.topic)
+        create_topic(client, crawl.topic)
     records = crawl.check(worker, earlier)
     assert len({record.value["sku"] for record in records}) == 100
     was_away(worker, crawl.topic)
@@ -140,21 +134,8 @@ def test_a_topic_that_is_deleted(crawling: Crawling, may_create: bool) -> None:
 def started_without_rights(crawl: Crawl) -> Any:
     """A worker that may not create topics; they are there."""
     for topic in crawl.topics:
-        created(admin(crawl.seine), topic)
+        create_topic(admin_of(crawl.seine.env), topic)
     return crawl.start(KAFKA_CREATE_TOPICS=0)
-
-
-def created(client: AdminClient, topic: str, **config: str) -> None:
-    """The topic, with two partitions; an old one of that name may still be on its way out."""
-
-    def is_created() -> bool:
-        try:
-            client.create_topics([NewTopic(topic, 2, 1, config=config)])[topic].result(10)
-        except KafkaException:
-            return False
-        return True
-
-    until(is_created, f"{topic} cannot be created")
 
 
 def test_a_right_that_is_taken_away(crawling: Crawling, guarded: GuardedBroker) -> None:
@@ -178,7 +159,9 @@ def test_records_too_large_for_the_topic_take_none_of_their_batch_with_them(
 ) -> None:
     large = {number: 20_000 for number in range(3, 120, 5)}  # 10 kB when compressed
     crawl = crawling(120, size=20, sizes=large)
-    created(admin(crawl.seine), crawl.topic, **{"max.message.bytes": "9000"})  # more than the others make, together
+    create_topic(
+        admin_of(crawl.seine.env), crawl.topic, **{"max.message.bytes": "9000"}
+    )  # more than the others make, together
     crawl.pages.hold_after(20)
     worker = crawl.start(KAFKA_TIMEOUT=20)
     until(lambda: sum(crawl.counts().get(outcome, 0) for outcome in ("delivered", "dead")) >= 20, "20 are not settled")
@@ -252,7 +235,7 @@ def test_a_clock_that_jumps_ahead_and_back(crawling: Crawling, kafka_stack: Stac
 def test_a_clock_that_is_too_far_ahead_for_a_topic_that_keeps_workers_times(crawling: Crawling, tmp_path: Path) -> None:
     crawl, clock = crawling(120), FakeClock(tmp_path / "clock")
     crawl.seine.env |= clock.env
-    created(admin(crawl.seine), crawl.topic, **{"message.timestamp.type": "CreateTime"})
+    create_topic(admin_of(crawl.seine.env), crawl.topic, **{"message.timestamp.type": "CreateTime"})
     crawl.pages.hold_after(60)
     worker = crawl.start(KAFKA_TIMEOUT=20)
     crawl.await_delivered(60)

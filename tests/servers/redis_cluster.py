@@ -21,6 +21,7 @@ _OPTIONS = {
     "cluster_node_timeout": 1000,
     "cluster_require_full_coverage": "no",
     "appendonly": "yes",
+    "appendfsync": "always",
 }
 
 

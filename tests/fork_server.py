@@ -1,7 +1,8 @@
-"""Forks of a process that has the libraries already run `python -m scrapy`.
+"""Forks of a process that has all modules already run `python -m scrapy`.
 
-To import them takes a second of CPU, most of what a command of a test needs. Seine's own modules are imported by each
-command anew. tests.forks starts this file with a socket as its standard input.
+To import them takes a second of CPU, most of what a command of a test needs. The settings, which read the environment,
+and what the settings name outside of Seine are imported by each command anew. tests.forks starts this file with a
+socket as its standard input.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
+ROOT = str(Path(__file__).parents[1])
+PACKAGES = ("browser_pool", "crawlers", "middlewares", "pipelines")
+SETTINGS = "crawlers.settings"
 LIBRARIES = """
     scrapy.cmdline scrapy.crawler scrapy.core.engine scrapy.core.scraper scrapy.core.downloader.handlers.http11
     scrapy.extensions.logstats scrapy.extensions.memusage scrapy.spidermiddlewares.referer scrapy_redis
@@ -52,9 +58,17 @@ def serve(requests: socket.socket) -> tuple[list[str], str, dict[str, str]] | No
         requests.sendall(pid)
 
 
+def own_modules() -> list[str]:
+    """All of Seine's but the settings."""
+    found = [module for name in PACKAGES for module in pkgutil.walk_packages([f"{ROOT}/{name}"], f"{name}.")]
+    return [module.name for module in found if module.name != SETTINGS]
+
+
 def main() -> None:
-    for name in LIBRARIES.split():
+    sys.path[0] = ROOT
+    for name in (*LIBRARIES.split(), *own_modules()):
         importlib.import_module(name)
+    assert SETTINGS not in sys.modules, "they read the environment"
     assert threading.active_count() == 1, "a fork would lack its threads"
     assert "twisted.internet.reactor" not in sys.modules, "a command installs its own"
     gc.freeze()

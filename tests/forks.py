@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 _SERVER = Path(__file__).with_name("fork_server.py")
+_ROOT = Path(__file__).parents[1]
 _PR_SET_CHILD_SUBREAPER = 36
 """Of prctl(2): orphans below this process become its children."""
 
 
 def start_scrapy(*args: str, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
     """`python -m scrapy`, with nothing to read, and pipes for what it writes."""
-    is_own = _read_at_start(env) != _server.environment
+    is_own = cwd != _ROOT or _read_at_start(env) != _server.environment
     start, command = (subprocess.Popen, (sys.executable, "-m", "scrapy", *args)) if is_own else (_Fork, args)
     pipe = subprocess.PIPE
     return start(command, cwd=cwd, env=env, text=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)

@@ -24,6 +24,8 @@ class TopicHealth:
     heard_at: float = 0.0
     """When the last acknowledgement came, or the oldest question was asked; monotonic."""
     away_since: float | None = None
+    is_silent: bool = False
+    """Whether it is away because nothing comes, not even an error."""
     failing: int = 0
     """Records that Kafka has refused through no fault of theirs, and not taken since: of a partition, perhaps."""
 
@@ -41,10 +43,12 @@ class TopicHealth:
             log.info("kafka back", topic=self.name, seconds=seconds, in_flight=self.in_flight)
             metrics.KAFKA_AWAY.labels(self.name).set(0)
             self.away_since = None
+            self.is_silent = False
 
     def failed(self, error: str, *, again: bool) -> None:
         """Kafka has refused a record, through no fault of the record; the same one `again`."""
         self.failing += not again
+        self.is_silent = False
         self.go_away(error)
 
     def go_away(self, error: str) -> None:
@@ -91,3 +95,8 @@ class KafkaHealth:
                 error, said_at = self._trouble
                 why = f": {error}" if said_at >= state.heard_at else ""
                 state.go_away(f"no acknowledgement for {self._patience:g} s{why}")
+                state.is_silent = True
+
+    def silent_topic(self) -> str | None:
+        """A topic of whose records nothing is heard."""
+        return next((state.name for state in self._topics.values() if state.is_silent and state.asked), None)

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.sink_load import SinkLoad
+from pipelines.doubts import Doubts
 from pipelines.kafka_config import client_config
 from pipelines.kafka_health import KafkaHealth, TopicHealth
 from pipelines.polled_client import PolledClient
@@ -109,10 +110,12 @@ class Producer:
         load: SinkLoad | None = None,
         health: KafkaHealth | None = None,
         topics: TopicKeeper | None = None,
+        doubts: Doubts | None = None,
     ):
         self._load = load or SinkLoad(sys.maxsize, sys.maxsize)
         self._health = health or KafkaHealth(_LONGEST_BACKOFF)
         self._topics = topics
+        self._doubts = doubts or Doubts(config)
         self._config = {**config, "error_cb": lambda error: self._health.trouble(error.str())}
         self._drain_seconds = drain_seconds
         self._closing = closing
@@ -197,6 +200,7 @@ class Producer:
         """Stop; what is not acknowledged by then was told so."""
         for timer in filter(None, (self._timer, self._poller)):
             timer.cancel()
+        self._doubts.end()
         for client in filter(None, (self._client, self._alone)):
             await asyncio.to_thread(client.retire().join, _LONGEST_JOIN)
 
@@ -249,12 +253,25 @@ class Producer:
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
         self._health.look()
         if self._clock.went_back():
-            for client in filter(None, (self._client, self._alone)):
-                self._replace(client, "the clock was set back, on which librdkafka waits")
+            self._replace_all("the clock was set back, on which librdkafka waits")
+        self._doubt()
         if self._closing():
             self._closing_since = self._closing_since or time.monotonic()
             if time.monotonic() - self._closing_since > self._drain_seconds:
                 self._give_up()
+
+    def _doubt(self) -> None:
+        """Of a silence, find out whose it is."""
+        topic = self._health.silent_topic()
+        if topic is None:
+            self._doubts.end()
+        elif self._doubts.is_stuck(topic):
+            self._doubts.end()
+            self._replace_all(f"nothing is heard of {topic}, though Kafka answers")
+
+    def _replace_all(self, why: str) -> None:
+        for client in filter(None, (self._client, self._alone)):
+            self._replace(client, why)
 
     def _give_up(self) -> None:
         for future in self._waiting:

@@ -19,6 +19,7 @@ from crawlers import metrics
 from crawlers.exceptions import RejectedRecord, Undelivered
 from crawlers.sink_load import SinkLoad
 from deploy.local import Stack
+from pipelines import doubts
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import Delivery
 from pipelines.kafka_health import KafkaHealth
@@ -153,6 +154,46 @@ def test_a_fatal_error_replaces_the_producer_and_loses_nothing(
     run(producer, work())
     assert metrics.PRODUCER_REBUILDS._value.get() == rebuilt + 1
     assert {r.key for r in consume(kafka_env, topic, avro=False)} == {f"key-{number}" for number in range(20)}
+
+
+class Deaf(Client):
+    """A real producer that keeps what it is given: librdkafka's own do so too seldom for a test."""
+
+    def produce(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def test_a_producer_that_is_silent_while_kafka_answers_is_replaced(
+    config: dict[str, Any], topic: str, kafka_env: dict[str, str]
+) -> None:
+    producer = Producer(config, drain_seconds=5, health=KafkaHealth(0.1), doubts=doubts.Doubts(config, 0.3))
+    rebuilt = metrics.PRODUCER_REBUILDS._value.get()
+    producer._client._client = Deaf(config)
+
+    async def work() -> None:
+        await asyncio.gather(*(producer.send(record(topic, number)) for number in range(20)))
+
+    run(producer, work())
+    assert metrics.PRODUCER_REBUILDS._value.get() == rebuilt + 1
+    assert {r.key for r in consume(kafka_env, topic, avro=False)} == {f"key-{number}" for number in range(20)}
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_producer_is_not_blamed_for_a_kafka_that_is_away_or_a_topic_that_is(
+    config: dict[str, Any], nowhere: str, monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    monkeypatch.setattr(doubts, "_TIMEOUT", 0.5 if is_away else 10)
+    asked = doubts.Doubts({**config, **({"bootstrap.servers": nowhere} if is_away else {})}, 0)
+
+    async def ask() -> list[bool]:
+        answers = []
+        for _ in range(4):
+            answers.append(asked.is_stuck("no-such-topic"))
+            if asked._task is not None:
+                await asked._task
+        return answers
+
+    assert asyncio.run(ask()) == [False] * 4
 
 
 def failures() -> float:

@@ -7,6 +7,7 @@ It was seen once; nothing tells but the silence.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -24,7 +25,7 @@ class Doubts:
     def __init__(self, config: dict[str, Any], patience: float = _PATIENCE):
         self._config = {name: value for name, value in config.items() if name != "error_cb"}
         self._patience = patience
-        self._asked_at = -patience
+        self._asked_at = float("-inf")
         self._answered_since: float | None = None
         self._task: asyncio.Task[bool] | None = None
 
@@ -49,7 +50,8 @@ class Doubts:
 
     def _has_leaders(self, topic: str) -> bool:
         try:
-            found = AdminClient(self._config).list_topics(timeout=_TIMEOUT).topics.get(topic)
+            client = AdminClient(self._config, logger=logging.getLogger("seine.librdkafka"))
+            found = client.list_topics(timeout=_TIMEOUT).topics.get(topic)
         except KafkaException:
             return False
         return found is not None and all(partition.leader >= 0 for partition in found.partitions.values())

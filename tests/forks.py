@@ -29,8 +29,8 @@ def start_scrapy(*args: str, cwd: Path, env: Mapping[str, str]) -> subprocess.Po
 
 
 def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
-    """What the interpreter and the loader look at before any module, so a fork too late; but a PYTHONPATH it heeds."""
-    names = [name for name in env if name.startswith(("LC_", "LANG", "LD_", "PYTHON")) and name != "PYTHONPATH"]
+    """What interpreter, loader and libraries look at when they start, so a fork too late; but a PYTHONPATH it heeds."""
+    names = [name for name in env if name.startswith(("KRB5", "LC_", "LANG", "LD_", "PYTHON")) and name != "PYTHONPATH"]
     return {name: env[name] for name in names}
 
 

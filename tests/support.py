@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +15,6 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-
-from tests.forks import start_scrapy
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +55,17 @@ class Seine:
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """The running command; it does not outlive its test."""
-        self.started.append(start_scrapy(*args, cwd=self.root, env=self.env))
+        self.started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "scrapy", *args],
+                cwd=self.root,
+                env=self.env,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
         return self.started[-1]
 
     def run(self, *args: str, timeout: float = 180) -> Finished:

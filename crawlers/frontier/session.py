@@ -27,6 +27,7 @@ from crawlers.frontier.leases import Child, Lease
 from crawlers.frontier.options import slots_of
 from crawlers.frontier.plans import Plans
 from crawlers.frontier.scripts import Command, run
+from crawlers.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,10 +121,7 @@ class Session:
         self.wake()
         assert self._task is not None
         done, _ = await asyncio.wait([self._task], timeout=max(0.0, deadline - monotonic()))
-        if not done:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
         return bool(done)
 
     async def _run(self, connection: Connection | None) -> None:

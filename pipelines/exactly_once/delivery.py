@@ -12,6 +12,7 @@ import structlog
 from crawlers.exceptions import StartupError
 from crawlers.frontier.connection import AWAY
 from crawlers.sink_load import SinkLoad
+from crawlers.tasks import end
 from pipelines.dead_letter import DeadLetters
 from pipelines.exactly_once.ledger import Ledger
 from pipelines.exactly_once.machine import SlotMachine
@@ -82,9 +83,7 @@ class ExactlyOnce:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds + _SWEEP)
         self._is_closed = True
-        for task in (*self._tasks, *self._helpers):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._helpers, return_exceptions=True)
+        await end(*self._tasks, *self._helpers)
         is_all = not any(queue.in_flight for queue in self._queues)
         for queue in self._queues:
             queue.give_up()

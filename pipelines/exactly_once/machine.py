@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException
 
 from crawlers import metrics
 from crawlers.frontier.connection import AWAY, told
+from crawlers.tasks import end
 from pipelines.exactly_once.batch import Batch, Ended
 from pipelines.exactly_once.ledger import Entry, LedgerBehind
 from pipelines.exactly_once.transactions import Doubtful, Refused, Transactions
@@ -337,9 +338,7 @@ class SlotMachine:
     async def _stop_keeper(self) -> None:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            await end(keeper)
 
     async def _close_reader(self) -> None:
         reader, self._reader = self._reader, None

@@ -14,6 +14,7 @@ from crawlers.dead_letters.replay import Replay
 from crawlers.dead_letters.selection import Selection
 from crawlers.dead_letters.topic import LetterTopic
 from crawlers.frontier.display import console
+from crawlers.tasks import end
 
 if TYPE_CHECKING:
     import argparse
@@ -47,8 +48,7 @@ async def _with_progress(replaying: Replay, opts: argparse.Namespace) -> None:
                 progress.update(task, completed=replaying.done, total=replaying.total or None, description=doing)
                 await asyncio.wait([work], timeout=0.2)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            await end(work)
     work.result()
 
 

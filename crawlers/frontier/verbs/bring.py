@@ -18,6 +18,7 @@ from crawlers.frontier.importing import ScrapyRedisImport
 from crawlers.frontier.scrapy_redis_entries import EntryReader
 from crawlers.frontier.scrapy_redis_source import ScrapyRedisSource
 from crawlers.frontier.verbs.answering import DONE
+from crawlers.tasks import end
 
 if TYPE_CHECKING:
     import argparse
@@ -72,8 +73,7 @@ async def _with_progress(importing: ScrapyRedisImport, source: ScrapyRedisSource
                 print(f"stopped: crawl {crawl} stays paused until the same command has gone on", file=sys.stderr)
             raise
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            await end(work)
     return work.result()
 
 

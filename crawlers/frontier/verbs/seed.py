@@ -18,6 +18,7 @@ from crawlers.frontier.idle_crawler import idle_crawler, with_spider
 from crawlers.frontier.lists import ListSeeding
 from crawlers.frontier.url_list import UrlList
 from crawlers.frontier.verbs.answering import DONE
+from crawlers.tasks import end
 
 if TYPE_CHECKING:
     import argparse
@@ -76,8 +77,7 @@ async def _with_progress(seeding: ListSeeding, urls: UrlList) -> None:
                 progress.update(task, completed=urls.bytes, description=f"{doing} {urls.name}: {urls.line:,} lines")
                 await asyncio.wait([work], timeout=0.2)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            await end(work)
     work.result()
 
 

@@ -38,6 +38,7 @@ _LOG = {
 }
 _TIMEOUT = 10.0
 _INTERVAL = 0.05
+"""Seconds between two questions whether a new topic is shown: Kafka tells nobody when it is."""
 _PATIENCE = (1.0, 2.0, 7.0)
 """Seconds that are waited for an answer; in between, whether there is hope."""
 _HOPELESS = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
@@ -167,10 +168,10 @@ def _create(admin: AdminClient, settings: Any, topics: dict[str, dict[str, str]]
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise StartupError(f"topic {topic} cannot be created: {error.args[0].str()}") from None
-    _await(admin, set(topics))
+    _wait_until_shown(admin, set(topics))
 
 
-def _await(admin: AdminClient, topics: set[str]) -> None:
+def _wait_until_shown(admin: AdminClient, topics: set[str]) -> None:
     """Kafka's controller has made them; return when the broker that answers here knows."""
     deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:

@@ -159,9 +159,8 @@ def test_records_too_large_for_the_topic_take_none_of_their_batch_with_them(
 ) -> None:
     large = {number: 20_000 for number in range(3, 120, 5)}  # 10 kB when compressed
     crawl = crawling(120, size=20, sizes=large)
-    create_topic(
-        admin_of(crawl.seine.env), crawl.topic, **{"max.message.bytes": "9000"}
-    )  # more than the others make, together
+    limit = {"max.message.bytes": "9000"}  # more than the others make, together
+    create_topic(admin_of(crawl.seine.env), crawl.topic, **limit)
     crawl.pages.hold_after(20)
     worker = crawl.start(KAFKA_TIMEOUT=20)
     until(lambda: sum(crawl.counts().get(outcome, 0) for outcome in ("delivered", "dead")) >= 20, "20 are not settled")

@@ -27,6 +27,7 @@ from crawlers.site_config import Site, UrlRules
 from deploy.demo_shop import DemoShop
 from deploy.demo_shop.catalog import SCROLL_FIRST
 from tests.fleet import FrontierSeine
+from tests.polling import eventually
 from tests.routing_shop import (
     LISTS,
     PRODUCTS,
@@ -41,6 +42,7 @@ from tests.routing_shop import (
     shop_of,
 )
 from tests.servers.redis import RedisServer
+from tests.servers.tcp_proxy import TcpProxy
 from tests.servers.web import Page
 
 SHOP = Site("shop", ("shop.example",), product=UrlRules(allow=("/p/",)), follow=UrlRules(allow=("/c/",)))
@@ -262,6 +264,27 @@ def test_without_redis_a_worker_goes_by_what_it_sees_and_tells_it_later(
         await other.open()
         assert other.known("shop").of("a", "full").way == "browser"
         assert other.known("shop").of("b", "full").since == 7
+        await other.close()
+
+    asyncio.run(exchange())
+
+
+def test_what_is_being_told_when_a_worker_closes_is_not_forgotten(redis_server: RedisServer) -> None:
+    async def exchange() -> None:
+        namespace = f"test-{secrets.token_hex(4)}"
+        other = routes_of(redis_server.url, namespace)
+        with TcpProxy(redis_server.port) as network:
+            closing = routes_of(network.url, namespace)
+            await closing.open()
+            closing.note("shop", Op("pages", "full a", 7))
+            network.stall()
+            await eventually(closing._lock.locked, "it does not tell")
+            closing._servers = other._servers
+            closed = asyncio.ensure_future(closing.close())
+            await asyncio.sleep(0)
+        await closed
+        await other.open()
+        assert other.known("shop").of("a", "full").since == 7
         await other.close()
 
     asyncio.run(exchange())

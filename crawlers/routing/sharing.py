@@ -72,7 +72,8 @@ class SharedRoutes(LocalRoutes):
     async def close(self) -> None:
         """Tell what is left, and drop the connections."""
         if self._task is not None:
-            self._task.cancel()
+            async with self._lock:  # it is not in the middle of a talk
+                self._task.cancel()
         await self._talk_once()
         for connection in self._connections.values():
             await connection.close()

@@ -19,7 +19,9 @@ TRANSACTIONS = Counter("seine_transactions", "Of exactly once, by what became of
 TRANSACTION_SECONDS = Histogram("seine_transaction_seconds", "From begin to commit.", registry=REGISTRY)
 TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_transactions.", registry=REGISTRY)
 PRODUCER_REBUILDS = Counter(
-    "seine_producer_rebuilds", "Producers replaced: a fatal error, or a clock set back.", registry=REGISTRY
+    "seine_producer_rebuilds",
+    "Producers replaced: a fatal error, a clock set back, silence while Kafka answers.",
+    registry=REGISTRY,
 )
 AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka or their schema refused.", registry=REGISTRY)
 
@@ -31,7 +33,7 @@ DEAD_LETTERS_BLOCKED = Gauge(
 ROBOTS = Counter("seine_robots", "robots.txt files asked for: fetched, unreachable.", ("result",), registry=REGISTRY)
 BANS = Counter("seine_bans", "Walls met instead of pages.", ("kind", "vendor"), registry=REGISTRY)
 IDENTITIES = Counter(
-    "seine_identities", "Browser-like ones: begun, banned, aged, proxy lost.", ("what",), registry=REGISTRY
+    "seine_identities", "Browser-like ones: begun, banned, aged, proxy lost, crowded out.", ("what",), registry=REGISTRY
 )
 PROXY_REQUESTS = Counter("seine_proxy_requests", "By tier: ok, failed, banned.", ("tier", "result"), registry=REGISTRY)
 PROXY_BYTES = Counter("seine_proxy_bytes", "Received, by tier.", ("tier",), registry=REGISTRY)

@@ -65,7 +65,9 @@ CONCURRENT_REQUESTS = env("CONCURRENT_REQUESTS", int, 32, "requests at once in a
 ROBOTSTXT_OBEY = env("ROBOTSTXT_OBEY", bool, True, "whether robots.txt is obeyed")
 ROBOTSTXT_USER_AGENT = env("ROBOTSTXT_USER_AGENT", str, None, "who robots.txt is asked about; unset: USER_AGENT")
 ROBOTSTXT_TTL = env("ROBOTSTXT_TTL", float, 86_400.0, "seconds until a robots.txt is fetched anew")
-ROBOTSTXT_STALE = env("ROBOTSTXT_STALE", float, 2_592_000.0, "seconds that a copy is used while it is unreachable")
+ROBOTSTXT_STALE = env(
+    "ROBOTSTXT_STALE", float, 2_592_000.0, "seconds: up to which age a copy is used while it is unreachable"
+)
 ROBOTS_DIRECTIVES = env(
     "ROBOTS_DIRECTIVES",
     list,
@@ -73,7 +75,9 @@ ROBOTS_DIRECTIVES = env(
     "what is kept to of X-Robots-Tag and meta robots; empty: nothing",
     may_be_empty=True,
 )
-USER_AGENT = env("USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the identity that requests carry")
+USER_AGENT = env(
+    "USER_AGENT", str, "Seine (+https://example.org/seine-bot)", "the honest bot's name, and where to read about it"
+)
 
 REFERRER_POLICY = "strict-origin-when-cross-origin"  # as browsers have it
 IDENTITY = env("IDENTITY", str, "bot", "bot: as USER_AGENT; browser: as a person's; of sites that do not say")

@@ -2,8 +2,10 @@
 
 FOLDER is a recording as bench/replay.py describes it. Each page goes through all downloader middlewares, once with
 those of this project that look at requests and answers and once without, in turn; and then by itself through what the
-download handler and the spider's side add. Pages are not compressed: inflating costs the same both times, and much more
-than all of this. CPU time of this process, the best of a few rounds.
+download handler and the spider's side add, and through routing, as of a site with `when = "auto"` whose pages are known
+to need no browser. A page's tree, product and links are read once, for routing and the spider: they are the spider's.
+Pages are not compressed: inflating costs the same both times, and much more than all of this. CPU time of this process,
+the best of a few rounds. The exit code is 1 where it is more than the budget.
 """
 
 from __future__ import annotations
@@ -25,10 +27,19 @@ from scrapy.utils.misc import build_from_crawler
 from scrapy.utils.project import get_project_settings
 from scrapy.utils.reactor import install_reactor
 
+from crawlers.browser_rules import BrowserRules
+from crawlers.domains import domain_of
+from crawlers.reading import PageReading
 from crawlers.robots.directives import directives_of
+from crawlers.routing.knowledge import LOOKS, Op, field_of
+from crawlers.routing.patterns import pattern_of
+from crawlers.site_config import Site, UrlRules
 from crawlers.spiders.product_spider import ProductSpider
+from middlewares.routing import RoutingMiddleware
 
 _ROUNDS = 15
+_BUDGET = 0.15
+"""Milliseconds per page, together."""
 _OURS = (
     "middlewares.guard.GuardMiddleware",
     "middlewares.robots.RobotsMiddleware",
@@ -77,10 +88,54 @@ async def _measure(pages: list[Page]) -> None:
     answers = [HtmlResponse(url, body=body, headers=_HEADERS) for url, body in pages]
     wishes = _best(lambda: [directives_of(answer, "seine") for answer in answers], 1) / len(answers)
     size = sum(len(body) for _, body in pages) / len(pages)
-    parts = {"downloader middlewares": guarded - plain, "content type": told - untold, "page's wishes": wishes}
+    anything = UrlRules(allow=(".",))
+    routed = await _routed(answers, product=anything)
+    parts = {
+        "downloader middlewares": guarded - plain,
+        "content type": told - untold,
+        "page's wishes": wishes,
+        "routing": routed,
+    }
+    together = 1000 * sum(parts.values())
     print(f"{len(pages)} pages, {size / 1000:.0f} kB each; {1000 * plain:.3f} ms without")
-    for name, seconds in {**parts, "together": sum(parts.values())}.items():
+    for name, seconds in parts.items():
         print(f"  {name:<24} {1000 * seconds:.3f} ms/page")
+    print(f"  {'together':<24} {together:.3f} ms/page, budget {_BUDGET}")
+    print(f"  {'routing, were they lists':<24} {1000 * await _routed(answers, follow=anything):.3f} ms/page")
+    if together > _BUDGET:
+        raise SystemExit(1)
+
+
+async def _routed(answers: list[HtmlResponse], **rules: UrlRules) -> float:
+    """Seconds for a page of a site with such `rules`: to choose its way, and to see that it is enough."""
+    domains = tuple({domain_of(answer.url) for answer in answers})
+    site = Site("shop", domains, browser=BrowserRules(when="auto"), **rules)
+    settings = get_project_settings()
+    settings.setdict({"FRONTIER_ENABLED": False, "ROUTING_SLIPS": 1e12})
+    crawler = Crawler(ProductSpider, settings)
+    crawler.spider = crawler._create_spider()
+    crawler.spider.sites = {site.name: site}
+    routing = RoutingMiddleware.from_crawler(crawler)
+    asked = [Request(answer.url, meta={"site": site.name}) for answer in answers]
+    if (opening := routing.process_request(asked[0])) is not None:
+        await opening
+    for answer in answers:
+        for look in LOOKS:
+            routing._routes.note(site.name, Op("same", field_of(look, pattern_of(answer.url, site))))
+
+    def route() -> float:
+        seconds = 0.0
+        for request, answer in zip(asked, answers, strict=True):
+            reading = PageReading(answer, site)
+            assert reading.extraction
+            assert sum(map(site.wants, reading.links))
+            seconds -= process_time()
+            routing.process_request(request)
+            assert routing.process_response(request, answer) is answer
+            seconds += process_time()
+        return seconds / len(answers)
+
+    return min(route() for _ in range(_ROUNDS))
 
 
 class _Way:

@@ -1,4 +1,4 @@
-"""A response as a page: its tree, and the product that it shows; read once, whoever asks."""
+"""A response as a page: its tree, its links, and the product that it shows; read once, whoever asks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scrapy.http import Response, TextResponse
 from scrapy.selector import Selector
 
 from crawlers.extraction import Extraction, extract
+from crawlers.links import absolute
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _extractions: WeakKeyDictionary[Response, Extraction] = WeakKeyDictionary()
 _roots: WeakKeyDictionary[Response, Any] = WeakKeyDictionary()
+_links: WeakKeyDictionary[Response, list[str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,12 @@ class PageReading:
         return _extractions[self.response]
 
     @property
-    def hrefs(self) -> list[str]:
-        """Of its links, as they are written."""
-        return [href for link in self.root.iter("a") if (href := link.get("href"))]
+    def links(self) -> list[str]:
+        """Where they lead, each once: absolute, without fragments."""
+        if self.response not in _links:
+            hrefs = [href for link in self.root.iter("a") if (href := link.get("href"))]
+            _links[self.response] = absolute(self.response.urljoin(""), hrefs)
+        return _links[self.response]
 
 
 def is_markup(response: Response) -> bool:

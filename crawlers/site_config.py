@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -17,11 +18,15 @@ from crawlers.extraction.currencies import CURRENCIES
 from crawlers.fetching.addresses import AddressRules
 from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expected_actions
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Identity = Literal["gtin", "sku", "url"]
 IDENTITIES = get_args(Identity)
 IdentityKind = Literal["bot", "browser"]
 Directive = Literal["noindex", "nofollow"]
 _INT_LIMIT = 2**31
+_REMEMBERED = 16_384
 
 
 class UrlRules(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -107,7 +112,7 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Whether product pages link to nothing that listings and sitemaps do not: they are then skipped without limit."""
 
 
-class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True, dict=True):
     """A site as its TOML describes it."""
 
     name: str
@@ -148,6 +153,14 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def wants(self, url: str) -> bool:
         """Whether a link to `url` is worth a request."""
+        return self._decide(url)
+
+    @cached_property
+    def _decide(self) -> Callable[[str], bool]:
+        """With a memory: the same links stand on every page."""
+        return lru_cache(_REMEMBERED)(self._is_wanted)
+
+    def _is_wanted(self, url: str) -> bool:
         if not self.owns(url):
             return False
         if self.follow.match(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -27,7 +28,7 @@ class Targets:
         for site in self.sites.values():
             if site.owns(url):
                 return site
-        return _stranger(url)
+        return _stranger(domain_of(url))
 
     @property
     def domains(self) -> set[str]:
@@ -61,8 +62,8 @@ def _by_name(sites: list[Site], folder: str) -> dict[str, Site]:
     return {site.name: site for site in sites}
 
 
-def _stranger(url: str) -> Site:
-    domain = domain_of(url)
+@lru_cache(256)
+def _stranger(domain: str) -> Site:
     return Site(name=domain, domains=(domain,))
 
 

@@ -113,7 +113,7 @@ def test_what_was_unreachable_for_too_long_is_as_good_as_none(fleet: FrontierSei
 def test_an_old_copy_is_fetched_anew(fleet: FrontierSeine, web: Web) -> None:
     server = web({**SITE, "/robots.txt": lambda earlier: Page("", headers=TEXT) if earlier else PRIVATE})
     crawl(fleet, server)
-    crawl(fleet, server, ROBOTSTXT_TTL=0.5, FRONTIER_CRAWL_ID="later")
+    crawl(fleet, server, ROBOTSTXT_TTL=0.001, FRONTIER_CRAWL_ID="later")
     assert len(server.visits_of("/private")) == 1
 
 

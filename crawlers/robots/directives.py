@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scrapy.http import Response
 
 NOINDEX, NOFOLLOW = "noindex", "nofollow"
@@ -14,7 +16,7 @@ _NONE = "none"
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 _HEAD = 32_768
 """Bytes of a page in which such an element stands."""
-_SPELLINGS = (b"obots", b"ROBOTS")
+_ROBOTS = b"robots"
 _META = re.compile(rb"<meta\b[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(name|content)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""")
 
@@ -53,12 +55,21 @@ def _of_header(value: str, token: str) -> set[str]:
 
 
 def _of_head(body: bytes) -> set[str]:
-    if all(body.find(spelling, 0, _HEAD) < 0 for spelling in _SPELLINGS):
-        return set()
-    end = body.find(b"</head", 0, _HEAD)
-    found: set[str] = set()
-    for element in _META.findall(body[: end if end >= 0 else _HEAD].lower()):
+    head, found = body[:_HEAD].lower(), set[str]()
+    for element in _about_robots(head.partition(b"</head")[0]) if _ROBOTS in head else ():
         attributes = {name: a or b or c for name, a, b, c in _ATTRIBUTE.findall(element)}
         if attributes.get(b"name") == b"robots":
             found |= {part.strip().decode("latin-1") for part in attributes.get(b"content", b"").split(b",")}
     return found
+
+
+def _about_robots(head: bytes) -> Iterator[bytes]:
+    """The meta elements that say so. Most pages have none, and few have many: each is looked up from its name."""
+    begin = 0
+    while (at := head.find(_ROBOTS, begin)) >= 0:
+        start = head.rfind(b"<meta", begin, at)
+        element = _META.match(head, start) if start >= 0 else None
+        begin = at + len(_ROBOTS)
+        if element is not None and element.end() > at:
+            yield element[0]
+            begin = element.end()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from crawlers.links import absolute
 from crawlers.reading import PageReading
 from crawlers.routing.patterns import kind_of
 
@@ -23,16 +23,17 @@ _FIELDS = ("name", "sku", "price", "currency", "availability")
 _COMPLETE = ("name", "price")
 _MORE_LINKS = 1.1
 """Times as many links: fewer may be a widget that changes with each view."""
+_SCRIPT = rb"<script(?!(?i:[^>]*\btype\s*=\s*[\"']?application/(?:ld\+)?json))"
+_HAS_SCRIPT = re.compile(_SCRIPT).search
+"""As nearly all pages write it, and quicker to find."""
 _CHANGES = re.compile(
-    rb"<script(?![^>]*\btype\s*=\s*[\"']?application/(?:ld\+)?json)|<(?:iframe|frame|object|embed)\b|<meta[^>]+refresh"
-    rb"|\son[a-z]+\s*=",
-    re.IGNORECASE,
+    _SCRIPT + rb"|<(?:iframe|frame|object|embed)\b|<meta[^>]+refresh|\son[a-z]+\s*=", re.IGNORECASE
 ).search
 
 
 def may_change(body: bytes) -> bool:
     """Whether a browser may show something else than the document: it has scripts, frames, or a refresh."""
-    return _CHANGES(body) is not None
+    return _HAS_SCRIPT(body) is not None or _CHANGES(body) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ def findings_of(response: TextResponse, site: Site, url: str) -> Findings:
     product = reading.extraction.product if site.product.match(response.url) else None
     if kind == "product":
         return Findings(kind, product)
-    wanted = {link for link in absolute(response.urljoin(""), reading.hrefs) if site.wants(link)}
-    products = {link for link in wanted if site.product.match(link)}
-    own = {link for link in wanted - products if _belongs_to(link, response.url)}
-    return Findings(kind, product, frozenset(products), frozenset(own))
+    wanted = [link for link in reading.links if site.wants(link)]
+    products = frozenset(link for link in wanted if site.product.match(link))
+    path = _path_of(response.url)
+    own = frozenset(link for link in wanted if link not in products and _is_at_or_below(path, _path_of(link)))
+    return Findings(kind, product, products, own)
 
 
 def _lacks(plain: dict[str, Any] | None, rendered: dict[str, Any]) -> bool:
@@ -84,6 +86,10 @@ def _lacks(plain: dict[str, Any] | None, rendered: dict[str, Any]) -> bool:
     return missing or rendered.get("price", plain.get("price")) != plain.get("price")
 
 
-def _belongs_to(link: str, url: str) -> bool:
-    path, own = urlsplit(link).path.rstrip("/"), urlsplit(url).path.rstrip("/")
-    return path == own or path.startswith(f"{own}/")
+def _is_at_or_below(path: str, other: str) -> bool:
+    return other.startswith(path) and other[len(path) : len(path) + 1] in ("", "/")
+
+
+@lru_cache(16_384)
+def _path_of(url: str) -> str:
+    return urlsplit(url).path.rstrip("/")

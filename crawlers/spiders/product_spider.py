@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from crawlers.extraction import Extraction
     from crawlers.site_config import Site
 
-_REMEMBERED = 16_384
-"""Addresses whose wanting is remembered, per site."""
-
 log = structlog.get_logger("seine.spider")
 
 
@@ -48,7 +44,6 @@ class ProductSpider(Spider):
         super().__init__(**kwargs)
         self.targets = targets
         self.sites = targets.sites if targets.follow else {}
-        self._decisions: dict[str, Callable[[str], bool]] = {}
         self.follows = targets.follow
         """Whether links are followed; the crawl that is joined may say otherwise."""
         self.follows_strangers = False
@@ -122,8 +117,7 @@ class ProductSpider(Spider):
         if self._may_hold_product(response.url, site) and reading.extraction.product is not None:
             yield self._product(reading.extraction, response, site)
         if self.follows and (site.name in self.sites or self.follows_strangers):
-            links = absolute(response.urljoin(""), reading.hrefs)
-            yield from self._wanted(links, site, depth=response.meta.get("depth", 0))
+            yield from self._wanted(reading.links, site, depth=response.meta.get("depth", 0))
 
     def parse_gone(self, response: Response, site: str, identity: str, remembered: bytes) -> Iterator[Product]:
         """The last record of a product that crawls of its site have not seen for long enough; see crawlers/changes."""
@@ -143,9 +137,8 @@ class ProductSpider(Spider):
         return bool(self.targets.urls) or not self.follows or site.product.match(url)
 
     def _wanted(self, urls: list[str], site: Site, depth: int) -> Iterator[Request]:
-        wants = self._wants(site)
         for url in urls:
-            if not wants(url):
+            if not site.wants(url):
                 continue
             if site.limits.depth and depth >= site.limits.depth:
                 note_refused_child("depth")
@@ -153,12 +146,6 @@ class ProductSpider(Spider):
                 note_known_child()
             else:
                 yield self._request(url, site)
-
-    def _wants(self, site: Site) -> Callable[[str], bool]:
-        """`site.wants`, with a memory: the same links stand on every page."""
-        if site.name not in self._decisions:
-            self._decisions[site.name] = lru_cache(_REMEMBERED)(site.wants)
-        return self._decisions[site.name]
 
     def _sitemap_request(self, url: str, site: Site) -> Request:
         request = self._request(url, site, callback=self.parse_sitemap, priority=1)

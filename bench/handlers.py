@@ -27,6 +27,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 
 from bench.frontier.table import in_turns
+from bench.http2 import PROTOCOLS, EitherConnection
 from bench.page_server import HOST, Connection, answer, serving, url_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +52,11 @@ SIDES: dict[str, dict[str, Any]] = {
     "aiohttp, uvloop": _side(f"{_SCRAPYS}._aiohttp.AiohttpDownloadHandler"),
     "httpx, uvloop": _side(f"{_SCRAPYS}._httpx.HttpxDownloadHandler"),
 }
+BY_TLS = {
+    "httpx HTTP/2, uvloop": _side(f"{_SCRAPYS}._httpx.HttpxDownloadHandler", HTTPX_HTTP2_ENABLED=True),
+    "Scrapy's HTTP/2, uvloop": _side(f"{_SCRAPYS}.http2.H2DownloadHandler"),
+}
+"""HTTP/2, which needs TLS."""
 _COMMON = {
     "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
     "CONCURRENT_REQUESTS_PER_DOMAIN": 16,
@@ -75,6 +81,7 @@ class PageSpider(Spider):
         super().__init__(**kwargs)
         self._urls = [f"{url}/{number}" for number in range(pages)]
         self.pages = 0
+        self.protocols: set[str | None] = set()
         self.cpu = self.seconds = 0.0
 
     @classmethod
@@ -90,6 +97,7 @@ class PageSpider(Spider):
 
     def parse(self, response: Response) -> None:
         self.pages += response.body == _PAGE
+        self.protocols.add(response.protocol)
 
     def begin(self) -> None:
         self.cpu, self.seconds = -_cpu(), -perf_counter()
@@ -106,21 +114,23 @@ def _cpu() -> float:
 
 def crawl(side: str, url: str, pages: int) -> None:
     """In this process; prints what it measured."""
-    process = AsyncCrawlerProcess({**_COMMON, **SIDES[side]})
+    process = AsyncCrawlerProcess({**_COMMON, **(SIDES | BY_TLS)[side]})
     crawler = process.create_crawler(PageSpider)
     process.crawl(crawler, url=url, pages=pages)
     process.start()
     spider: Any = crawler.spider
     if spider.pages != pages:
         raise SystemExit(f"{side}: {spider.pages} of {pages} pages came")
+    if side in BY_TLS and not spider.protocols <= {"h2", "HTTP/2"}:
+        raise SystemExit(f"{side}: pages came by {spider.protocols}")
     print(json.dumps((1000 * spider.cpu / pages, pages / spider.seconds)))
 
 
-def measure(url: str, pages: int, rounds: int) -> dict[str, list[Measured]]:
+def measure(sides: list[str], url: str, pages: int, rounds: int) -> dict[str, list[Measured]]:
     """What the rounds of each side measured."""
-    found: dict[str, list[Measured]] = {side: [] for side in SIDES}
+    found: dict[str, list[Measured]] = {side: [] for side in sides}
     for number in range(rounds):
-        for side in in_turns(list(SIDES), number):
+        for side in in_turns(sides, number):
             command = [sys.executable, "-m", "bench.handlers", "--side", side, "--url", url, "--pages", str(pages)]
             done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=_SECONDS)
             if done.returncode:
@@ -131,7 +141,7 @@ def measure(url: str, pages: int, rounds: int) -> dict[str, list[Measured]]:
 
 
 async def _listen(servers: list[asyncio.Server], tls: ssl.SSLContext | None) -> list[asyncio.Server]:
-    answering = partial(Connection, lambda path, transport: answer(transport, _PAGE))
+    answering = partial(EitherConnection, _PAGE, partial(Connection, lambda path, transport: answer(transport, _PAGE)))
     servers.append(await asyncio.get_running_loop().create_server(answering, HOST, 0, ssl=tls))
     return servers
 
@@ -139,6 +149,7 @@ async def _listen(servers: list[asyncio.Server], tls: ssl.SSLContext | None) -> 
 def _tls(certificate: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    context.set_alpn_protocols(PROTOCOLS)
     return context
 
 
@@ -146,7 +157,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.handlers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pages", type=int, default=1000)
-    parser.add_argument("--certificate", help="a PEM file of a certificate and its key: pages come by TLS")
+    parser.add_argument(
+        "--certificate", help="a PEM file of a certificate and its key: pages come by TLS, and by HTTP/2"
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -157,7 +170,8 @@ def main(argv: list[str] | None = None) -> None:
     tls = _tls(given.certificate) if given.certificate else None
     with serving(partial(_listen, servers, tls)):
         url = url_of(servers[0])
-        found = measure(url.replace("http", "https") if tls else url, given.pages, given.rounds)
+        sides = [*SIDES, *BY_TLS] if tls else [*SIDES]
+        found = measure(sides, url.replace("http", "https") if tls else url, given.pages, given.rounds)
     print(f"{'':<24}{'CPU per page':>14}{'ratio':>8}{'of rounds':>14}{'pages/s':>10}")
     for side, rounds in found.items():
         ratios = [cpu / other for (cpu, _), (other, _) in zip(rounds, found[BASELINE], strict=True)]

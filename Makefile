@@ -72,6 +72,7 @@ chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments
 	CHAOS_SEED=$$seed ONCE_PAGES=4000 ONCE_DISTURBANCES=120 $(BIN)/python -m pytest -q -s tests/test_exactly_once.py -k whatever
 	@OUTAGE_SECONDS=30 $(BIN)/python -m pytest -q -s tests/test_frontier_faults.py -k silent
 	@BROWSER_KILLS=100 $(BIN)/python -m pytest -q -s tests/test_browser_hardships.py -k killed_in_the_middle
+	@BROWSER_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_browser_frontier.py
 	@OUTAGE_SECONDS=60 $(BIN)/python -m pytest -q -s tests/test_outages.py
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays

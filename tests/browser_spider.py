@@ -1,4 +1,4 @@
-"""A spider for tests of the browser's download handler: `-s SPIDER_MODULES=tests.browser_spider`."""
+"""Spiders for tests of the browser's download handler: `-s SPIDER_MODULES=tests.browser_spider`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from scrapy import Request, Spider
 from scrapy.http import Response
+from scrapy_playwright.page import PageMethod
 
 from crawlers.identities import sessions
 from crawlers.identities.agents import desktop_browsers
@@ -53,4 +54,39 @@ class PagesSpider(Spider):
             "captured": rendered and [one.data for one in rendered.captured],
             "sent": (response.request.headers.get("Cookie") or b"").decode(),
             "set": [header.decode() for header in response.headers.getlist("Set-Cookie")],
+        }
+
+
+async def rename(page: Any, title: str) -> str:
+    """A PageMethod's method that is a function."""
+    await page.locator("h1").evaluate("(heading, title) => { heading.textContent = title }", title)
+    return f"called with {title}"
+
+
+class PlaywrightSpider(Spider):
+    """Asks for `-a url=` as scrapy-playwright's README shows it."""
+
+    name = "playwright_spider"
+
+    def __init__(self, url: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.crawl_id = ""
+        self._url = url
+
+    async def start(self) -> AsyncIterator[Any]:
+        meta = {
+            "playwright": True,
+            "playwright_page_methods": {
+                "title": PageMethod("evaluate", "document.querySelector('h1').textContent"),
+                "renamed": PageMethod(rename, title="another"),
+            },
+            "playwright_page_goto_kwargs": {"referer": "http://search.example/"},
+        }
+        yield Request(self._url, meta=meta)
+
+    def parse(self, response: Response) -> Any:
+        methods = response.meta["playwright_page_methods"]
+        yield {
+            "results": {name: method.result for name, method in methods.items()},
+            "title": response.css("h1::text").get(),
         }

@@ -111,6 +111,33 @@ def test_a_site_has_rules_of_its_own(sites: Path) -> None:
         load_site(sites / "mine.toml")
 
 
+def test_a_crawl_goes_by_the_rules_of_each_site(offline: Seine, sites: Path, web: Web) -> None:
+    """Its pages look like any others; and where nobody is to look, a wall's page is one, too."""
+    priced, empty = titled("Tent", '<b class="price">3</b>'), titled("Tent", "Loading")
+    pages = {"/p/priced": Page(priced), "/p/empty": Page(empty), "/quick": Page(titled("Hello", "you are too quick"))}
+    strict, open_ = web(pages), web({"/p/denied": Page(titled("Access denied")), "/p/empty": Page(empty)})
+    for name, server, rules in (
+        ("strict", strict, 'products_have = "class=.price"\ntexts = ["too quick"]\n'),
+        ("open", open_, "detect = false\n"),
+    ):
+        seeds = json.dumps([server.url + path for path in server.pages])
+        (sites / f"{name}.toml").write_text(
+            f'name = "{name}"\ndomains = ["{server.domain}"]\nseeds = {seeds}\n'
+            f'[product]\nallow = ["/p/"]\n[follow]\ndeny = ["."]\n[bans]\n{rules}'
+        )
+    finished = offline.crawl("-a", "sites=strict,open", ROBOTSTXT_OBEY=0, RETRY_ENABLED=0)
+    ended = {event["url"]: (event["outcome"], event["reason"]) for event in finished.events("request")}
+    assert ended == {
+        f"{strict.url}/p/priced": ("empty", ""),
+        f"{strict.url}/p/empty": ("dead", "soft ban"),
+        f"{strict.url}/quick": ("dead", "soft ban"),
+        f"{open_.url}/p/denied": ("empty", ""),
+        f"{open_.url}/p/empty": ("empty", ""),
+    }
+    signs = {event["url"].removeprefix(strict.url): event["sign"] for event in finished.events("wall")}
+    assert signs == {"/p/empty": "products_have", "/quick": "too quick"}
+
+
 CAPTCHA = Page(titled("Are you a robot?", '<div class="g-recaptcha">'), 403)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tests.polling import until
 from tests.servers.web import WebServer
 from tests.support import Finished
 
-PAGES = 60
-KILLS = 5
+KILLS = int(os.environ.get("BROWSER_KILLS", "5"))
+PAGES = 12 * KILLS
 
 
 def test_browsers_that_are_killed_lose_no_request(fleet: FrontierSeine, web: Callable[..., WebServer]) -> None:

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.demo_shop import DemoShop
+from tests.browsers import chromiums
+from tests.polling import until
 from tests.servers.forward_proxy import RunningProxy
 from tests.servers.web import Page, WebServer
-from tests.support import Seine
+from tests.support import Seine, events_in
 
 SHOWN = "<p id=a>plain</p><script>document.getElementById('a').textContent = 'rendered'</script>"
 Web = Callable[..., WebServer]
@@ -29,6 +31,11 @@ class Pages:
         self.ended: Any = None
 
     def get(self, *requests: tuple[str, dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
+        """What the spider yields of them."""
+        return self.crawl("pages_spider", f"requests={json.dumps(requests)}", **settings)
+
+    def crawl(self, spider: str, argument: str, **settings: Any) -> list[dict[str, Any]]:
+        """What that spider yields."""
         out = self.seine.folder / "out.json"
         shared = {
             "SPIDER_MODULES": "tests.browser_spider",
@@ -38,9 +45,7 @@ class Pages:
             "ITEM_PIPELINES": "{}",
         }
         options = [part for name, value in {**shared, **settings}.items() for part in ("-s", f"{name}={value}")]
-        self.ended = self.seine.run(
-            "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}", "-O", str(out), *options
-        )
+        self.ended = self.seine.run("crawl", spider, "-a", argument, "-O", str(out), *options)
         return json.loads(out.read_text() or "[]") if out.exists() else []
 
     def outcomes(self) -> list[tuple[str, str]]:
@@ -70,6 +75,14 @@ def test_scrapy_playwrights_conventions(pages: Pages, web: Web) -> None:
     methods = [{"method": "click", "args": ["button"]}, {"method": "wait_for_selector", "args": ["text=clicked"]}]
     meta = {"playwright": True, "playwright_page_methods": methods, "playwright_page_goto_kwargs": {"timeout": 9000}}
     assert "clicked" in pages.get((site.url + "/", meta))[0]["text"]
+
+
+def test_a_spider_that_was_written_for_scrapy_playwright(pages: Pages, web: Web) -> None:
+    """Its PageMethods are the package's own: what they return is in their `result`."""
+    site = web({"/": Page("<h1>a title</h1>")})
+    [found] = pages.crawl("playwright_spider", f"url={site.url}/")
+    assert found == {"results": {"title": "a title", "renamed": "called with another"}, "title": "another"}
+    assert dict(site.visits[0].headers)["Referer"] == "http://search.example/"
 
 
 def test_a_page_is_not_lent(pages: Pages, web: Web) -> None:
@@ -206,6 +219,27 @@ def test_what_no_browser_can_run_with_is_told_before_the_crawl(
     assert pages.ended.code == 2
     assert said in pages.ended.err
     assert "Traceback" not in pages.ended.err
+
+
+def test_a_browser_is_there_before_the_first_page_is_asked_for(
+    offline: Seine, sites: Path, web: Web, browser_folder: Path
+) -> None:
+    """While the site's robots.txt is waited for; it is the one that renders the page."""
+    site = web({"/": Page(SHOWN)})
+    (sites / "js.toml").write_text(
+        f'name = "js"\ndomains = ["{site.domain}"]\nseeds = ["{site.url}/"]\n[browser]\nwhen = "always"\n'
+    )
+    site.may_answer.clear()
+    options = ("-s", f"BROWSER_TMP_DIR={browser_folder}", "-s", "ROBOTSTXT_OBEY=1")
+    crawl = offline.start("crawl", "product_spider", "-a", "sites=js", *options)
+    until(chromiums, "a browser", 20)
+    assert "/" not in site.times
+    site.may_answer.set()
+    _, err = crawl.communicate(timeout=60)
+    ended = events_in(err)
+    [request] = [event for event in ended if event["event"] == "request"]
+    assert request["url"] == f"{site.url}/"
+    assert [event["pages"] for event in ended if event["event"] == "browser ended"] == [1]
 
 
 def test_products_of_pages_that_are_scripts(offline: Seine, sites: Path, shop: DemoShop, browser_folder: Path) -> None:

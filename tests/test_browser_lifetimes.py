@@ -24,7 +24,7 @@ from browser_pool.selenium import SeleniumBackend
 from crawlers import metrics
 from crawlers.identity import Identity
 from tests.browsers import BOT, anywhere, children, chromiums, guardians, pool_of, run, short_folder, task
-from tests.polling import eventually, until
+from tests.polling import PATIENCE, eventually, until
 from tests.servers.forward_proxy import ForwardProxy
 from tests.servers.web import Page, WebServer
 
@@ -134,6 +134,19 @@ def test_a_tab_is_closed_or_leased_and_never_both(folder: Path, web: Web, monkey
             page = await pool.render(task(site.url + "/"), BOT)
             await tidying
             assert page.status == 404
+
+    run(crawl())
+
+
+def test_a_tab_is_used_so_many_times_and_then_replaced(folder: Path, web: Web) -> None:
+    """A tab's sessionStorage is its own and ends with it."""
+    counting = "sessionStorage.uses = +(sessionStorage.uses || 0) + 1"
+    site = web({"/": Page(f"<script>document.write('use ' + ({counting}))</script>")})
+
+    async def crawl() -> None:
+        async with pool_of(PlaywrightBackend(), folder, pages=1, page_uses=2) as pool:
+            bodies = [(await pool.render(task(site.url + "/"), BOT)).body for _ in range(4)]
+            assert [re.findall(rb">(use \d)", body) for body in bodies] == [[b"use 1"], [b"use 2"]] * 2
 
     run(crawl())
 
@@ -265,6 +278,24 @@ def test_one_identitys_browser_goes_where_its_proxy_has_gone(folder: Path, web: 
             assert len(upstream.asked) > 0
 
     run(crawl())
+
+
+@pytest.mark.parametrize(("user", "is_without"), [(0, True), (1000, False)])
+def test_the_sandbox_is_off_for_root_alone(monkeypatch: pytest.MonkeyPatch, user: int, is_without: bool) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert [one for one in chromium.switches() if "sandbox" in one] == ["--no-sandbox"] * is_without
+
+
+def test_chromium_resolves_no_name(tmp_path: Path, web: Web) -> None:
+    """Not even one that it knows by itself, where no proxy is asked."""
+    site = web({})
+    named = site.url.replace("127.0.0.1", "shop.localhost")
+    site.pages["/"] = Page(f"<link rel=preconnect href={named}><img src={named}/named.png><img src=/numbered.png>")
+    directly = ["--no-proxy-server", f"--user-data-dir={tmp_path}", "--dump-dom", site.url + "/"]
+    command = [chromium.find_executable(None), *chromium.switches(), *directly]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    assert "/numbered.png" in site.times
+    assert "/named.png" not in site.times
 
 
 def test_a_driver_on_this_machine_is_asked_directly(folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

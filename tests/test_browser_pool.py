@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from browser_pool import playwright_page, refreshes, selenium_page
 from browser_pool.backend import Cookie, Rendered
+from browser_pool.blocking import blocked_urls
+from browser_pool.egress import EgressPort
 from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import Action
+from crawlers.fetching.addresses import AddressRules
 from crawlers.identity import Identity
-from tests.browsers import BACKENDS, BOT, children, command_of, pool_of, run, short_folder, task
+from tests.browsers import BACKENDS, BOT, anywhere, children, command_of, pool_of, run, short_folder, task
 from tests.servers.web import Page, WebServer
 
 SCROLLING = """<ul id="list"></ul><script>
@@ -42,6 +46,10 @@ class Shared:
 
     def render(self, url: str, identity: Identity = BOT, depart: Any = None, **changes: Any) -> Rendered:
         return self._runner.run(self.pool.render(task(url, **changes), identity, depart))
+
+    def way_out(self, identity: Identity) -> EgressPort:
+        """Of what a browser sends for that identity."""
+        return self._runner.run(self.pool.egress.port(identity.label, identity.proxy))
 
     def render_all(self, urls: list[str]) -> list[Rendered]:
         async def together() -> list[Rendered]:
@@ -284,13 +292,45 @@ def test_a_screenshot_is_a_png(browsers: Shared, web: Web) -> None:
     assert shot.startswith(b"\x89PNG")
 
 
-def test_what_is_blocked_is_not_fetched(browsers: Shared, web: Web) -> None:
-    page = Page("<style>@font-face{font-family:f;src:url(/f.woff2)} body{font-family:f}</style>a<img src=/i.png?v=1>")
-    site = web({"/": page, "/i.png?v=1": Page(""), "/f.woff2": Page("")})
+PARTS = """<style>@font-face { font-family: f; src: url(/f.woff2) } body { font-family: f }</style>a<img src=/i.png?v=1>
+<video src=/film.mp4 preload=auto></video><script src=https://www.google-analytics.com/analytics.js></script>"""
+
+
+def test_what_is_blocked_is_not_fetched(browsers: Shared, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trackers are known by their names; here nobody is led to them."""
+    hosts: set[str] = set()
+
+    def rules(host: str, port: int) -> AddressRules:
+        hosts.add(host)
+        if host != "127.0.0.1":
+            raise PermissionError(host)
+        return anywhere(host, port)
+
+    monkeypatch.setattr(browsers.way_out(BOT), "rules", rules)
+    site = web({"/": Page(PARTS), "/i.png?v=1": Page(""), "/f.woff2": Page(""), "/film.mp4": Page("")})
     browsers.render(site.url + "/")
-    assert set(site.times) == {"/"}
+    assert (set(site.times), hosts) == ({"/"}, {"127.0.0.1"})
     browsers.render(site.url + "/", block=())
-    assert {"/i.png?v=1", "/f.woff2"} < set(site.times)
+    assert {"/i.png?v=1", "/f.woff2", "/film.mp4"} < set(site.times)
+    assert "www.google-analytics.com" in hosts
+
+
+def test_each_kind_of_what_is_blocked_has_its_patterns() -> None:
+    def is_blocked(url: str, *kinds: str) -> bool:
+        return any(fnmatchcase(url, pattern.replace("?", "[?]")) for pattern in blocked_urls(kinds))
+
+    kinds = {
+        "images": ("http://a.test/i.png", "http://a.test/i.webp?v=1"),
+        "fonts": ("http://a.test/f.woff2", "http://a.test/f.ttf?v=1"),
+        "media": ("http://a.test/film.mp4", "http://a.test/list.m3u8?v=1"),
+        "trackers": ("https://www.google-analytics.com/g/collect?v=2", "https://bat.bing.com/bat.js"),
+    }
+    for kind, urls in kinds.items():
+        others = tuple(other for other in kinds if other != kind)
+        for url in urls:
+            assert (is_blocked(url, kind), is_blocked(url, *others)) == (True, False), url
+    for url in ("http://a.test/p/1", "http://a.test/app.js", "http://a.test/png", "https://google-analytics.test/"):
+        assert not is_blocked(url, *kinds), url
 
 
 def test_cookies_go_both_ways(browsers: Shared, web: Web) -> None:

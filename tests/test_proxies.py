@@ -28,14 +28,16 @@ from crawlers.proxies.listing import Proxy, read_proxies, read_tiers
 from crawlers.proxies.pool import ProxyPool, Wanted
 from crawlers.proxies.sharing import Sharing, today
 from crawlers.refusals import NoProxy
+from tests.audit import events_of
 from tests.browsers import short_folder
 from tests.fleet import FrontierSeine, links
 from tests.polling import eventually
+from tests.routing_shop import product
 from tests.servers.certificates import Authority
 from tests.servers.forward_proxy import RunningProxy
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
-from tests.support import Finished, Seine
+from tests.support import Finished, Seine, consume
 
 Web = Callable[..., WebServer]
 Proxies = Callable[..., RunningProxy]
@@ -499,6 +501,31 @@ def test_pages_come_through_a_proxy_with_credentials_that_nobody_is_told(
             assert secret not in told
 
 
+def test_neither_records_nor_the_audit_trail_nor_stats_nor_status_tell_credentials(
+    audited: FrontierSeine, sites: Path, web: Web, proxies: Proxies
+) -> None:
+    """Of the site's region's proxy, by whose label they tell it."""
+    server = web({"/p/1": Page(product(name="Lamp", sku="L-1", price="3.00", priceCurrency="EUR"))})
+    (sites / "mine.toml").write_text(
+        f'name = "mine"\ndomains = ["{server.domain}"]\nseeds = ["{server.url}/p/1"]\n[proxies]\nregion = "de"\n'
+    )
+    german, french = proxies("http", "user", "s3cret"), proxies("http", "user", "s3cret")
+    listed = f"{german.url} label=german region=de,{french.url} label=french region=fr weight=1000"
+    audited.env |= {"PROXIES": listed, "STATS_DUMP": "1", "LOG_LEVEL": "DEBUG"}
+    finished = audited.crawl("-a", "sites=mine")
+    assert finished.code == 0, finished.err[-2000:]
+    assert (len(french.asked), len(german.asked) >= 1) == (0, True)
+    [record] = consume(audited.env, audited.env["KAFKA_TOPIC_PRODUCTS"])
+    [event] = [one for one in events_of(audited) if one.value["url"].endswith("/p/1")]
+    assert (record.value["proxy"], event.value["proxy"]) == ("german", "german")
+    status = audited.run("frontier", "status", "--json")
+    assert (status.code, json.loads(status.out)["right"]["delivered"]) == (0, 1)
+    assert "Dumping Scrapy stats" in finished.err
+    for told in (repr(record), repr(event), finished.err, finished.out, status.out, status.err):
+        for secret in ("s3cret", b64encode(b"user:s3cret").decode(), "Proxy-Authorization"):
+            assert secret not in told
+
+
 def test_passwords_of_a_list_are_in_no_line_of_the_log(
     fleet: FrontierSeine, web: Web, proxies: Proxies, tmp_path: Path
 ) -> None:
@@ -715,21 +742,34 @@ def test_a_request_waits_for_a_budget_for_as_long_as_it_takes(fleet: FrontierSei
     assert ended.of("empty", "dead", "retried") == {"empty": 1, "dead": 0, "retried": 0}
 
 
+def pages_crawl(offline: Seine, *requests: tuple[str, dict[str, Any]], **settings: Any) -> Finished:
+    """One request after another."""
+    given = {"SPIDER_MODULES": "tests.browser_spider", "ITEM_PIPELINES": "{}", "ROBOTSTXT_OBEY": 0, **settings}
+    options = (part for name, value in given.items() for part in ("-s", f"{name}={value}"))
+    return offline.run("crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}", *options)
+
+
 def test_a_request_names_its_proxy(offline: Seine, web: Web, proxies: Proxies) -> None:
-    server = web({"/": Page("x")})
+    server = web({f"/?{number}": Page("x") for number in range(5)})
     one, two = proxies(), proxies()
     asked = [{"use_proxy": "one"}, {"use_proxy": "dear"}, {"use_proxy": "direct"}, {"proxy": two.url}, {"proxy": None}]
-    requests = [[f"{server.url}/?{number}", meta] for number, meta in enumerate(asked)]
-    options = {
-        "SPIDER_MODULES": "tests.browser_spider", "ITEM_PIPELINES": "{}", "ROBOTSTXT_OBEY": 0,
-        "PROXIES": f"direct,{one.url} label=one,{two.url} label=two tier=dear",
-    }  # fmt: skip
-    server.pages.update({f"/?{number}": Page("x") for number in range(5)})
-    offline.run(
-        "crawl", "pages_spider", "-a", f"requests={json.dumps(requests)}",
-        *(part for name, value in options.items() for part in ("-s", f"{name}={value}")),
+    pages_crawl(
+        offline, *((f"{server.url}/?{number}", meta) for number, meta in enumerate(asked)),
+        PROXIES=f"direct,{one.url} label=one,{two.url} label=two tier=dear",
     )  # fmt: skip
     assert (len(server.visits), len(one.asked), len(two.asked)) == (5, 1, 2)
+
+
+def test_a_bots_session_keeps_its_proxy(offline: Seine, web: Web, proxies: Proxies) -> None:
+    """Without cookies, which would keep one, too."""
+    paths = [f"/{number}" for number in range(20)]
+    server = web(dict.fromkeys(paths, Page("x")))
+    pair = [proxies(), proxies()]
+    pages_crawl(
+        offline, *((server.url + path, {"session": "me"}) for path in paths),
+        PROXIES=",".join(proxy.url for proxy in pair), COOKIES_ENABLED=0,
+    )  # fmt: skip
+    assert sorted(len(proxy.asked) for proxy in pair) == [0, 20]
 
 
 def test_credentials_in_a_request_are_not_stored(fleet: FrontierSeine, web: Web) -> None:

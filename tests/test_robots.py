@@ -33,6 +33,13 @@ def crawl(fleet: FrontierSeine, server: WebServer, **settings: Any) -> Ended:
     return fleet.crawl_from(server, "/", ROBOTSTXT_OBEY=1, **settings)
 
 
+def why(fleet: FrontierSeine, url: str) -> dict[str, Any]:
+    """What `frontier why` tells of the one request for it."""
+    options = ("--spider", "path_spider", "--json", "-s", "SPIDER_MODULES=tests.spiders")
+    [answer] = json.loads(fleet.run("frontier", "why", url, *options).out)["requests"]
+    return dict(answer)
+
+
 def paths(server: WebServer) -> list[str]:
     return sorted(visit.path for visit in server.visits)
 
@@ -45,11 +52,7 @@ def test_what_is_forbidden_is_filtered_and_why_tells_it(fleet: FrontierSeine, we
     ended = crawl(fleet, server)
     assert paths(server) == ["/", "/open", "/robots.txt"]
     assert ended.of("filtered:robots", "empty", "expanded") == {"filtered:robots": 1, "empty": 1, "expanded": 1}
-    told = fleet.run(
-        *("frontier", "why", f"{server.url}/private", "--spider", "path_spider", "--json"),
-        *("-s", "SPIDER_MODULES=tests.spiders"),
-    )
-    [answer] = json.loads(told.out)["requests"]
+    answer = why(fleet, f"{server.url}/private")
     assert (answer["fate"], answer["reason"]) == ("filtered", "robots")
 
 
@@ -391,10 +394,14 @@ WISHES = {
 
 def test_no_items_of_noindex_and_no_links_of_nofollow(fleet: FrontierSeine, web: Web) -> None:
     server = web(WISHES)
-    ended = crawl(fleet, server)
+    ended = crawl(fleet, server, STATS_DUMP=1)
     assert ended.of("filtered:robots", "delivered") == {"filtered:robots": 1, "delivered": 1}
     assert len(server.visits_of("/from-noindex")) == 1
     assert server.visits_of("/from-nofollow") == []
+    assert ended.counts["filtered:nofollow"] == 1
+    assert "'links/refused/nofollow': 1," in ended.finished.err, "among Scrapy's stats"
+    told = why(fleet, f"{server.url}/item-noindex")
+    assert (told["fate"], told["reason"]) == ("filtered", "robots")
 
 
 def test_what_is_kept_to_is_the_operators_choice(fleet: FrontierSeine, web: Web) -> None:

@@ -379,6 +379,30 @@ def test_lists_wait_for_what_the_first_one_shows(
     assert told["same"] == 1
 
 
+def test_a_shop_that_has_come_to_need_a_browser_is_noticed(
+    fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path
+) -> None:
+    """From its third list on, a script adds some of the products: HTTP's page still looks full."""
+    chain = ["/c/all", *(f"/c/{number}" for number in range(1, 6))]
+    pages: dict[str, Any] = {}
+    for number, (path, following) in enumerate(zip(chain, [*chain[1:], ""], strict=True)):
+        shown, more = anchors(f"/p/{number}", *[following] * bool(following)), anchors(f"/p/{number}-more")
+        pages[path] = measured(shown + more) if number < 2 else Page(shown + filled(more).body)
+        pages |= {f"/p/{number}": Page(priced(number)), f"/p/{number}-more": Page(priced(100 + number))}
+    server = shop_of(web, sites, pages)
+
+    finished = fleet.crawl(BROWSER_TMP_DIR=browser_folder, ROBOTSTXT_OBEY=0, DOWNLOAD_DELAY=0, ROUTING_SLIPS=1)
+
+    assert finished.code == 0, finished.err[-2000:]
+    routes = {event["url"].removeprefix(server.url): event["route"] for event in finished.events("request")}
+    told = [routes[path] for path in chain]
+    print(told)
+    assert (told[0], "more" in told[:5]) == ("same", True), "compared at first, and again"
+    noticed = told.index("more")
+    assert set(told[noticed:]) <= {"more", "browser"}
+    assert {f"/p/{number}-more" for number in range(noticed, len(chain))} <= routes.keys()
+
+
 def test_the_operators_word_goes_before_what_was_learnt(
     fleet: FrontierSeine, sites: Path, web: Web, browser_folder: Path
 ) -> None:

@@ -24,16 +24,21 @@ def render(fleet: FrontierSeine, server: WebServer, folder: Path, **settings: An
 def test_private_addresses_are_refused_wherever_a_browser_meets_them(
     fleet: FrontierSeine, web: Web, browser_folder: Path, backend: str
 ) -> None:
-    """As the page itself, behind redirects by status and by script, and in a page's parts."""
+    """As the page itself, behind redirects by status and by script, and in a page's parts, however they are spelled."""
     inside = web({"/": Page("secret")}, host="127.0.0.2")
-    named = f"http://localhost:{inside.domain.rpartition(':')[2]}"
+    port = inside.domain.rpartition(":")[2]
+    named = f"http://localhost:{port}"
     listening = web({"/": Page("secret")}, host="127.0.0.1")
     listening_at = f"http://127.0.0.1:{listening.domain.rpartition(':')[2]}"
+    spelled = "".join(
+        f"<script src='http://{host}/a.js'></script><iframe src='http://{host}/b'></iframe>"
+        for host in (f"2130706434:{port}", f"[::ffff:127.0.0.2]:{port}", f"[::1]:{port}", listening.domain)
+    )
     server = web({
         "/": links(f"{named}/secret", f"{listening_at}/secret", f"{inside.url}/secret", "/status", "/script", "/parts"),
         "/status": Page("", 302, {"Location": f"{inside.url}/secret"}),
         "/script": Page(f"<script>location = '{inside.url}/secret'</script>"),
-        "/parts": Page(f"<p>here</p><script src='{inside.url}/a.js'></script><iframe src='{inside.url}/b'></iframe>"),
+        "/parts": Page(f"<p>here</p>{spelled}"),
     }, host="127.0.0.3")  # fmt: skip
     ended = render(fleet, server, browser_folder, BROWSER_BACKEND=backend, ALLOWED_PRIVATE_NETWORKS="127.0.0.3/32")
     assert inside.visits == listening.visits == []

@@ -62,6 +62,30 @@ def test_bytes_go_both_ways_and_are_counted(web: Web) -> None:
     run(through())
 
 
+def test_an_answer_without_end_is_cut_off_and_many_that_end_are_not(web: Web) -> None:
+    """What is counted begins again with each request of a connection."""
+    site = web({"/": Page("x" * 60_000), "/large": Page("x" * 5_000_000)})
+
+    async def through() -> None:
+        egress = Egress(anywhere, largest_answer=100_000)
+        port = await egress.port("one")
+        number = int(site.domain.rpartition(":")[2])
+        connected = await Proxy.from_url(port.url).connect("127.0.0.1", number)
+        reader, writer = await asyncio.open_connection(sock=connected)
+        for _ in range(4):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(60_000) == b"x" * 60_000
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(5_000_000)
+        writer.close()
+        assert 240_000 < port.received < 1_000_000
+        await egress.close()
+
+    run(through())
+
+
 def test_names_are_resolved_once_and_what_was_checked_is_dialled(web: Web) -> None:
     site = web({"/": Page("here")})
     asked: list[tuple[str, int]] = []

@@ -9,12 +9,30 @@ from typing import Any
 import pytest
 
 from tests.fleet import Ended, FrontierSeine, links
+from tests.servers.raw import MIB, OK, Answer, RawServer, encoded, endless, zeros
 from tests.servers.web import Page, WebServer
 
 Web = Callable[..., WebServer]
 
 
-def render(fleet: FrontierSeine, server: WebServer, folder: Path, **settings: Any) -> Ended:
+def page(body: str) -> Answer:
+    return lambda: [OK + b"Connection: close\r\n\r\n" + body.encode()]
+
+
+SCRIPT = b"HTTP/1.1 200 OK\r\nContent-Type: text/javascript\r\n\r\n"
+LOOP = b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HOSTILE: dict[str, tuple[Answer, list[str]]] = {
+    "/body": (endless(OK + b"\r\n", b"x" * 65_536), ["too large"]),
+    "/gzip": (encoded("gzip", lambda: zeros(64)), ["too large"]),
+    "/informational": (endless(b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 100), ["DownloadFailedError"] * 2),
+    "/loop": (lambda: [LOOP], ["redirect loop"]),
+    "/part": (page("here<script src=/endless.js></script>"), []),
+    "/fine": (page("here"), []),
+}
+"""What a server does to a browser, and why its page is dead, attempt by attempt."""
+
+
+def render(fleet: FrontierSeine, server: Any, folder: Path, **settings: Any) -> Ended:
     """A crawl whose every request is rendered, and tried once."""
     options = {"SPIDER_MODULES": "tests.rendered_spider", "BROWSER_TMP_DIR": folder, "RETRY_TIMES": 0, **settings}
     return fleet.crawl_from(server, "/", **options)
@@ -75,3 +93,18 @@ def test_types_walls_and_sizes_are_those_of_plain_http(fleet: FrontierSeine, web
     ended = render(fleet, server, browser_folder, DOWNLOAD_MAXSIZE=50_000, CONTENT_TYPES="text/*")
     assert ended.counts["filtered:content type"] == 1
     assert ended.dead == {"/wall": ["challenge"], "/big": ["too large"]}
+
+
+@pytest.mark.parametrize("backend", ["playwright", "selenium"])
+def test_what_a_hostile_server_sends_is_cut_off_and_the_browser_goes_on(
+    fleet: FrontierSeine, browser_folder: Path, backend: str
+) -> None:
+    """Before DOWNLOAD_TIMEOUT, in little memory, and in one browser; what another attempt does not change gets none."""
+    answers = {"/": page(links(*HOSTILE).body), "/endless.js": endless(SCRIPT, b"x" * 65_536)}
+    with RawServer(answers | {path: answer for path, (answer, _) in HOSTILE.items()}) as server:
+        options = {"BROWSER_BACKEND": backend, "DOWNLOAD_MAXSIZE": MIB // 4, "DOWNLOAD_TIMEOUT": 20, "RETRY_TIMES": 1}
+        ended = render(fleet, server, browser_folder, **options)
+    assert ended.dead == {path: reasons for path, (_, reasons) in HOSTILE.items() if reasons}
+    assert ended.of("expanded", "empty", "pending") == {"expanded": 1, "empty": 2, "pending": 0}
+    assert [event["reason"] for event in ended.finished.events("browser ended")] == ["closed"]
+    assert max(server.written.values()) < 32 * MIB

@@ -49,15 +49,20 @@ _MANY, _IDLE_OF_MANY = 256, 10.0
 
 
 class Egress:
-    """The ports of a worker's browsers, one per identity's label. `rules` has what holds for a host and port."""
+    """The ports of a worker's browsers, one per identity's label. `rules` has what holds for a host and port.
+
+    A connection that brings more than `largest_answer` bytes, with nothing asked meanwhile, is ended; 0 is no limit.
+    """
 
     def __init__(
         self,
         rules: Callable[[str, int], AddressRules],
         timeout: float = 10.0,
         listening: Listening | None = None,
+        largest_answer: int = 0,
     ):
         self._rules = rules
+        self._largest_answer = largest_answer
         self._listening = listening or Listening()
         self._timeout = timeout
         self._ports: dict[str, EgressPort] = {}
@@ -80,7 +85,8 @@ class Egress:
             if found is None or found.upstream != upstream:
                 if found is not None:
                     await found.close()
-                found = self._ports[label] = EgressPort(upstream, self._rules, self._timeout, self._listening)
+                found = EgressPort(upstream, self._rules, self._timeout, self._listening, self._largest_answer)
+                self._ports[label] = found
                 await found.open()
             found.asked_at = monotonic()
             return found
@@ -105,8 +111,16 @@ class Egress:
 class EgressPort:
     """One identity's way out."""
 
-    def __init__(self, upstream: str, rules: Callable[[str, int], AddressRules], timeout: float, listening: Listening):
+    def __init__(
+        self,
+        upstream: str,
+        rules: Callable[[str, int], AddressRules],
+        timeout: float,
+        listening: Listening,
+        largest_answer: int,
+    ):
         self.upstream = upstream
+        self.largest_answer = largest_answer
         self.listening = listening
         self.rules = rules
         self.timeout = timeout
@@ -228,10 +242,15 @@ class _Side(asyncio.Protocol):
 
 
 class _Remote(_Side):
-    def __init__(self, client: _Client, port: EgressPort):
+    """The side of `host`. One that sends without end would keep the network thread of the browser from all others."""
+
+    def __init__(self, client: _Client, port: EgressPort, host: str):
         super().__init__()
         self.other = client
         self._port = port
+        self._host = host
+        self.answered = 0
+        """Bytes that have come since the browser sent something."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -243,6 +262,12 @@ class _Remote(_Side):
         self._port.received += len(data)
         metrics.BROWSER_BYTES.labels("received").inc(len(data))
         assert self.other is not None
+        self.answered += len(data)
+        if 0 < self._port.largest_answer < self.answered:
+            log.warning("answer cut off", host=self._host, bytes=self.answered)
+            self.transport.abort()
+            self.other.transport.abort()
+            return
         self.other.transport.write(data)
 
 
@@ -255,6 +280,7 @@ class _Client(_Side):
         self._unread = b""
         self._dialling: asyncio.Task[None] | None = None
         self._is_greeted = False
+        self._remote: _Remote | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -274,10 +300,11 @@ class _Client(_Side):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._dialling is not None and self._dialling.done() and self.other is not None:
+        if self._dialling is not None and self._dialling.done() and self._remote is not None:
             self._port.sent += len(data)
             metrics.BROWSER_BYTES.labels("sent").inc(len(data))
-            self.other.transport.write(data)
+            self._remote.answered = 0
+            self._remote.transport.write(data)
             return
         self._unread += data
         if self._dialling is None:
@@ -301,7 +328,7 @@ class _Client(_Side):
         self._dialling = asyncio.get_running_loop().create_task(self._connect(host, port))
 
     async def _connect(self, host: str, port: int) -> None:
-        remote = _Remote(self, self._port)
+        remote = _Remote(self, self._port, host)
         code = _FAILED
         try:
             code = await self._port.dial(host, port, remote)
@@ -315,7 +342,7 @@ class _Client(_Side):
         if code != _SUCCEEDED or remote is None:
             self.transport.close()
             return
-        self.other = remote
+        self.other = self._remote = remote
         if self._unread:
             remote.transport.write(self._unread)
             self._unread = b""

@@ -5,6 +5,7 @@ BrowserError
 ├── BrowserGone      the browser, or what renders the page in it, has crashed or been killed
 ├── PageFailed       the page cannot be had: its server, its network, its script
 ├── NotAPage         the address is a download: for plain HTTP
+├── RedirectLoop     it leads on and on: no attempt will change that
 └── PageTooLarge     the document is larger than DOWNLOAD_MAXSIZE: no attempt will change that
 """
 
@@ -33,6 +34,15 @@ class PageFailed(BrowserError):
         super().__init__(message)
         self.url = url
         """Where its last navigation led, after redirects; '' where there was none."""
+
+
+class RedirectLoop(BrowserError):
+    """More redirects, by status or by its pages, than are followed."""
+
+
+def failure_of(message: str, url: str) -> BrowserError:
+    """What Chromium's `message` about a navigation to `url` says."""
+    return RedirectLoop(message) if "ERR_TOO_MANY_REDIRECTS" in message else PageFailed(message, url)
 
 
 class NotAPage(BrowserError):

@@ -26,7 +26,7 @@ from scrapy.utils.misc import build_from_crawler, load_object
 
 from browser_pool.backend import PageTask
 from browser_pool.cookies import cookies_of, is_elsewhere, keep
-from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import BrowserError, BrowserTimeout, NotAPage, PageFailed, PageTooLarge, RedirectLoop
 from browser_pool.responses import response_of
 from browser_pool.shared import SharedPool
 from crawlers.bans.finding import WallFinder
@@ -39,7 +39,7 @@ from crawlers.frontier.sending import DEPARTURE
 from crawlers.identity import identity_of
 from crawlers.proxies.pool import WAY, ProxyPool
 from crawlers.proxies.requested import account_of, requested_proxy
-from crawlers.refusals import ProxyFailed
+from crawlers.refusals import GivenUp, ProxyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +66,8 @@ _NOT_SUPPORTED = (
 """Of scrapy-playwright's conventions: a page is the pool's, and serves other requests after this one."""
 
 _PORTS = {"http": 80, "https": 443}
+_FIRST_FINAL = 200
+"""Statuses below are of informational answers, which another one follows."""
 
 
 class BrowserHandler:
@@ -143,10 +145,14 @@ class BrowserHandler:
             raise DownloadTimeoutError(str(error)) from None
         except PageTooLarge as error:
             raise DownloadCancelledError(f"{error} exceeded DOWNLOAD_MAXSIZE") from None
+        except RedirectLoop as error:
+            raise GivenUp("redirect loop", str(error)) from None
         except PageFailed as error:
             raise _failed(error, error.url or request.url, identity, pool.egress.find(identity.label)) from None
         except BrowserError as error:
             raise DownloadFailedError(f"{type(error).__name__}: {error}") from None
+        if rendered.status < _FIRST_FINAL or not rendered.headers:  # Chromium's idea of half a status line is 200
+            raise DownloadFailedError("the connection ended before there was an answer")
         self._check_site(request, rendered)
         request.meta["rendered"] = rendered
         if "first_byte" in rendered.timings:

@@ -18,7 +18,17 @@ from browser_pool.backend import PICTURE, Captured, Cookie, Drawing, Page, PageT
 from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
 from browser_pool.document import Document
-from browser_pool.errors import NO_PAGE, BrowserGone, BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import (
+    NO_PAGE,
+    BrowserError,
+    BrowserGone,
+    BrowserTimeout,
+    NotAPage,
+    PageFailed,
+    PageTooLarge,
+    RedirectLoop,
+    failure_of,
+)
 from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 from browser_pool.limits import within
 from browser_pool.page_methods import call_page_method
@@ -57,6 +67,7 @@ class PlaywrightPage(Page):
         self._context = context
         self._emulation = emulation
         self._session: Any = None
+        self._target = ""
         self._document: Document
         self._blocked: list[str] | None = None
         self._visit = _Visit()
@@ -65,7 +76,7 @@ class PlaywrightPage(Page):
 
     async def prepare(self) -> None:
         """Say who we are, and watch the network."""
-        self._page.on("request", lambda request: self._visit.requested(request, self._page.main_frame))
+        self._page.on("request", self._requested)
         self._page.on("response", lambda response: self._visit.answered(response, self._page.main_frame))
         self._page.on("requestfailed", lambda request: self._visit.failed(request))
         self._page.on("framenavigated", self._navigated)
@@ -73,9 +84,34 @@ class PlaywrightPage(Page):
         self._page.on("crash", self._crash)
         self._session = await self._context.new_cdp_session(self._page)
         target = await self._session.send("Target.getTargetInfo")
-        self._document = Document(self._session, target["targetInfo"]["targetId"])
+        self._target = target["targetInfo"]["targetId"]
+        self._document = Document(self._session, self._target)
         await self._session.send("Emulation.setUserAgentOverride", self._emulation)
+        self._session.on("Network.responseReceived", self._answered)
+        self._session.on("Network.dataReceived", self._received)
         await self._session.send("Network.enable", _NO_BUFFERS)  # else it blocks nothing
+
+    def _requested(self, request: Any) -> None:
+        self._visit.requested(request, self._page.main_frame)
+        if self._visit.navigations > _HOPS + 1:
+            self._cut_short(RedirectLoop(f"more than {_HOPS} redirects by its pages"))
+
+    def _answered(self, event: dict[str, Any]) -> None:
+        if event["type"] == "Document" and event.get("frameId") == self._target:
+            self._visit.begins(event["requestId"])
+
+    def _received(self, event: dict[str, Any]) -> None:
+        """A document may be without end, and grow when it is decompressed: its size is seen before it is all there."""
+        visit = self._visit
+        visit.received(event["requestId"], event["dataLength"])
+        if visit.max_bytes and visit.size > visit.max_bytes:
+            self._cut_short(PageTooLarge(visit.size))
+
+    def _cut_short(self, error: BrowserError) -> None:
+        """End the page that is being rendered with `error`: what it waits for may never come."""
+        if self._visit.error is None and self._rendering is not None:
+            self._visit.error = error
+            self._rendering.cancel()
 
     def _navigated(self, frame: Any) -> None:
         if frame is self._page.main_frame:
@@ -104,9 +140,11 @@ class PlaywrightPage(Page):
             raise BrowserGone(_line(error)) from None
 
     async def render(self, task: PageTask) -> Rendered:
+        self._visit = _Visit(task)
         return await self._told(within(task.timeout, self._render(task), "page"))
 
     async def draw(self, drawing: Drawing) -> bytes:
+        self._visit = _Visit()
         return await self._told(within(drawing.timeout, self._draw(drawing), "drawing"))
 
     async def _told(self, call: Awaitable[T]) -> T:
@@ -118,7 +156,7 @@ class PlaywrightPage(Page):
         except PlaywrightError as error:
             if self._is_crashed or any(sign in str(error) for sign in _GONE):
                 raise BrowserGone(_line(error)) from None
-            raise PageFailed(_line(error), self._visit.asked) from None
+            raise failure_of(_line(error), self._visit.asked) from None
 
     async def _unless_it_crashes(self, call: Awaitable[T]) -> T:
         self._rendering = rendering = asyncio.ensure_future(call)
@@ -127,13 +165,15 @@ class PlaywrightPage(Page):
         except asyncio.CancelledError:
             if self._is_crashed:
                 raise BrowserGone("the page crashed") from None
+            if self._visit.error is not None:
+                raise self._visit.error from None
             raise
         finally:
             self._rendering = None
 
     async def _render(self, task: PageTask) -> Rendered:
         began_at = monotonic()
-        self._visit = visit = _Visit(task.rules.capture, task.on_asked)
+        visit = self._visit
         await self._block(blocked_urls(task.rules.block))
         await self._send_cookies(task)
         await self._navigate(task)
@@ -159,7 +199,7 @@ class PlaywrightPage(Page):
         if not visit.is_bodiless:
             rendered.url = self._page.url
         if rendered.url.startswith(NO_PAGE):
-            raise PageFailed("a script led to what is no page", visit.asked)
+            raise failure_of(f"a script led to what is no page {visit.failure}".rstrip(), visit.asked)
         rendered.captured = await visit.captured()
         if task.rules.screenshot:
             rendered.screenshot = await self._screenshot(task.max_bytes)
@@ -230,15 +270,21 @@ class PlaywrightPage(Page):
     async def _settle(self, task: PageTask) -> None:
         """Wait until no navigation is under way that a script or a refresh has started."""
         visit = self._visit
+        state = task.goto.get("wait_until", task.rules.wait_until)
         for _ in range(_HOPS):
             if visit.is_bodiless:
                 return
+            if state != "commit":  # where the document has been replaced since, the new one is hardly there
+                await self._page.wait_for_load_state(state)
             refresh = ""
             try:
                 refresh = await self._document.refresh()
             except PlaywrightError as error:
                 if not any(sign in str(error) for sign in _NAVIGATING):
                     raise
+                self._document.renew()
+                if not visit.navigating:  # it was replaced meanwhile: the one that is there now may go on
+                    continue
             if not visit.navigating and not await visit.goes_on(refresh):
                 return
             await visit.committed.wait()
@@ -247,7 +293,7 @@ class PlaywrightPage(Page):
             await self._page.wait_for_load_state(
                 "domcontentloaded" if task.rules.wait_until == "commit" else task.rules.wait_until
             )
-        raise PageFailed(f"more than {_HOPS} redirects by its pages")
+        raise RedirectLoop(f"more than {_HOPS} redirects by its pages")
 
     async def _work(self, task: PageTask) -> None:
         if task.rules.wait_for:
@@ -279,15 +325,23 @@ class PlaywrightPage(Page):
                     raise
                 self._document.renew()
                 await self._settle(task)
-        raise PageFailed("the page does not stop navigating")
+        raise RedirectLoop("the page does not stop navigating")
 
 
 class _Visit:
     """What the network shows of one navigation and those that follow from it."""
 
-    def __init__(self, patterns: tuple[str, ...] = (), on_asked: Callable[[], object] = lambda: None):
-        self._on_asked = on_asked
-        self._patterns = [re.compile(pattern) for pattern in patterns]
+    def __init__(self, task: PageTask | None = None):
+        self._on_asked = task.on_asked if task is not None else None
+        self._patterns = [re.compile(pattern) for pattern in task.rules.capture] if task is not None else []
+        self.max_bytes = task.max_bytes if task is not None else 0
+        self.size = 0
+        """Bytes of the last document that have come, decompressed."""
+        self._document = ""
+        self.error: BrowserError | None = None
+        """What it was cut short for."""
+        self.navigations = 0
+        """Of the main frame; redirects by status are one with what they come from."""
         self._wanted: list[Any] = []
         self.response: Any = None
         """The last answer to a navigation of the main frame."""
@@ -295,6 +349,8 @@ class _Visit:
         """The request of a navigation that is under way."""
         self.asked = ""
         """The address of the last navigation, or of its last redirect."""
+        self.failure = ""
+        """Why the last navigation that failed did, in Chromium's words."""
         self._requested = asyncio.Event()
         self.committed = asyncio.Event()
         self._is_kept = False
@@ -305,10 +361,20 @@ class _Visit:
     def requested(self, request: Any, main_frame: Any) -> None:
         if request.is_navigation_request() and _frame_of(request) is main_frame:
             self.navigating = request
+            self.navigations += request.redirected_from is None
             self.asked = request.url
             self._requested.set()
             self.committed.clear()
-            self._on_asked()
+            if self._on_asked is not None:
+                self._on_asked()
+
+    def begins(self, request_id: str) -> None:
+        """The main frame's document begins to come."""
+        self._document, self.size = request_id, 0
+
+    def received(self, request_id: str, size: int) -> None:
+        if request_id == self._document:
+            self.size += size
 
     async def goes_on(self, refresh: str) -> bool:
         """Whether the document, which has such a refresh, is about to be replaced; True once it is."""
@@ -333,6 +399,7 @@ class _Visit:
 
     def failed(self, request: Any) -> None:
         if request is self.navigating:
+            self.failure = request.failure or ""
             self._end()
 
     def navigated(self) -> None:

@@ -23,7 +23,7 @@ from selenium.webdriver.common.by import By
 from browser_pool.backend import Captured, Cookie, PageTask, Rendered
 from browser_pool.blocking import blocked_urls
 from browser_pool.cookies import cdp_cookie
-from browser_pool.errors import NO_PAGE, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import NO_PAGE, NotAPage, PageTooLarge, RedirectLoop, failure_of
 from browser_pool.extras import LARGEST_CAPTURE, MOST_CAPTURED, screenshot_options
 from browser_pool.refreshes import patience_with
 
@@ -54,6 +54,9 @@ class SeleniumVisit:
         self._sizes: Counter[str] = Counter()
         """Bytes that have come, by request."""
         self._failure = ""
+        """Why the task's navigation failed, in Chromium's words."""
+        self._failed = ""
+        """The same of the last that did of those that scripts have started."""
         self._asked = ""
         """The address of the last navigation, or of its last redirect."""
         self._loaded = 0
@@ -99,7 +102,7 @@ class SeleniumVisit:
         response = self._documents[-1]["response"]
         url = response["url"] if self._failure else str(self._driver.execute_script("return location.href"))
         if url.startswith(NO_PAGE):
-            raise PageFailed("a script led to what is no page", self._asked)
+            raise failure_of(f"a script led to what is no page {self._failed}".rstrip(), self._asked)
         headers = [(name, value) for name, value in response["headers"].items()]
         rendered = Rendered(url, response["status"], headers, body, is_document)
         timing = response.get("timing") or {}
@@ -129,11 +132,12 @@ class SeleniumVisit:
             if self._is_download:
                 raise NotAPage(self._task.url)
             if self._navigations > _HOPS:
-                raise PageFailed(f"more than {_HOPS} redirects by its pages")
+                raise RedirectLoop(f"more than {_HOPS} redirects by its pages")
+            self._check_size()
             if self._failure and self._documents:
                 return
             if self._failure and not self._documents:
-                raise PageFailed(self._failure, self._asked)
+                raise failure_of(self._failure, self._asked)
             if self._documents and self._is_ready():
                 quiet_since = quiet_since or monotonic()
                 if monotonic() - quiet_since >= _QUIET:
@@ -142,9 +146,16 @@ class SeleniumVisit:
                 quiet_since = 0.0
             self._pause("the page")
 
+    def _check_size(self) -> None:
+        """A document may be without end, and grow when it is decompressed: its size is seen before it is all there."""
+        size = self._sizes[self._documents[-1]["requestId"]] if self._documents else 0
+        if self._task.max_bytes and size > self._task.max_bytes:
+            raise PageTooLarge(size)
+
     def _is_ready(self) -> bool:
         before = self._navigations
-        with suppress(JavascriptException, UnexpectedAlertPresentException):  # the alert is dismissed by then
+        # of documents that follow one another fast; the alert is dismissed by then
+        with suppress(JavascriptException, TimeoutException, UnexpectedAlertPresentException):
             state, refresh = self._driver.execute_script(_STATE) or ("", "")  # while a dialog is open
             self._read_log()
             wanted = (
@@ -186,6 +197,7 @@ class SeleniumVisit:
                 self._sizes[params["requestId"]] += params["dataLength"]
             case "Network.loadingFailed" if params.get("type") == "Document":
                 self._loaded = self._navigations
+                self._failed = params["errorText"]
             case "Page.frameNavigated" if "parentId" not in params["frame"]:
                 self._loaded = self._navigations
             case "Page.downloadWillBegin" | "Browser.downloadWillBegin":

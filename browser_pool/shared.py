@@ -15,6 +15,9 @@ from crawlers.remote_browsers import Listening
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+_PARTS = 4
+"""What a part of a page, as a film, may have on its way, in sizes of the largest document."""
+
 
 class SharedPool:
     """The pool of a crawler's process, made when the first page needs it."""
@@ -26,7 +29,11 @@ class SharedPool:
         """Raises UserError where there is no browser."""
         if crawler not in cls._pools:
             settings: Any = crawler.settings
-            egress = Egress(AddressPolicy.of(crawler).rules_of, listening=Listening.from_settings(settings))
+            egress = Egress(
+                AddressPolicy.of(crawler).rules_of,
+                listening=Listening.from_settings(settings),
+                largest_answer=_PARTS * settings.getint("DOWNLOAD_MAXSIZE"),
+            )
             pool = BrowserPool(backend_of(settings), PoolOptions.from_settings(settings), egress)
             pool.open()
             cls._pools[crawler] = pool

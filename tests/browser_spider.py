@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from itertools import cycle
-from typing import Any
+from typing import Any, Self
 
 from scrapy import Request, Spider
+from scrapy.crawler import Crawler
 from scrapy.http import Response
 from scrapy_playwright.page import PageMethod
 
+from browser_pool import chromium
 from crawlers.identities import sessions
 from crawlers.identities.agents import desktop_browsers
 from crawlers.identity import Identity
@@ -22,6 +24,16 @@ class EveryFamily:
     def __init__(self) -> None:
         families = cycle({profile.family: profile for profile in desktop_browsers()}.values())
         sessions.any_browser = lambda _: next(families)
+
+
+class Trusting:
+    """An extension: Chromium takes the certificate whose key's digest is TEST_TRUSTED_KEY for a good one."""
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        trusted = f"--ignore-certificate-errors-spki-list={crawler.settings['TEST_TRUSTED_KEY']}"
+        chromium._SWITCHES = (*chromium._SWITCHES, trusted)
+        return cls()
 
 
 class PagesSpider(Spider):

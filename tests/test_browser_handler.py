@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from deploy.demo_shop import DemoShop
 from tests.browsers import chromiums
 from tests.polling import until
+from tests.servers.certificates import Authority
 from tests.servers.forward_proxy import RunningProxy
 from tests.servers.web import Page, WebServer
 from tests.support import Seine, events_in
@@ -112,6 +114,39 @@ def test_cookies_of_http_reach_the_browser_and_its_own_reach_http(pages: Pages, 
     found = pages.get((site.url + "/login", session), (site.url + "/shop", by_browser), (site.url + "/basket", session))
     assert "http=1" in found[1]["text"]
     assert sorted(found[2]["sent"].split("; ")) == ["http=1", "js=2"]
+
+
+def test_http_and_https_have_one_browser_and_https_its_hints_and_secure_cookies(
+    pages: Pages, web: Web, tmp_path: Path
+) -> None:
+    certificate = Authority(tmp_path / "authority").issue("shop")
+    plain = web({"/": Page(SHOWN), "/basket": Page("basket")})
+    secure = web({
+        "/login": Page("in", headers={"Set-Cookie": "http=1; Path=/; Secure"}),
+        "/shop": Page(SHOWN + "<script>document.cookie = 'js=2; Path=/; Secure'</script>"),
+        "/basket": Page("basket"),
+    }, certificate)  # fmt: skip
+    session = {"identity": "visitor-1"}
+    by_browser = {**session, "browser": True}
+    asked = (f"{secure.url}/login", session), (f"{plain.url}/", by_browser), (f"{secure.url}/shop", by_browser)
+    asked += (f"{secure.url}/basket", session), (f"{plain.url}/basket", session)
+    found = pages.get(
+        *asked,
+        EXTENSIONS=json.dumps({"tests.browser_spider.Trusting": 1}),
+        TEST_TRUSTED_KEY=certificate.key_digest,
+        SCHEDULER_PRIORITY_QUEUE="scrapy.pqueues.ScrapyPriorityQueue",  # one after another
+    )
+    assert ["rendered</p>" in one["text"] for one in found] == [False, True, True, False, False]
+    headers = {name.lower(): value for name, value in secure.visits[1].headers}
+    version = re.search(r"Chrome/(\d+)", headers["user-agent"])
+    assert version is not None
+    assert f';v="{version[1]}"' in headers["sec-ch-ua"]
+    assert headers["sec-ch-ua-platform"]
+    assert headers["cookie"] == "http=1"
+    assert sorted(found[3]["sent"].split("; ")) == ["http=1", "js=2"]
+    assert found[4]["sent"] == ""
+    [browser] = pages.ended.events("browser ended")
+    assert browser["pages"] == 2
 
 
 def test_a_cookie_of_http_keeps_its_path_and_a_redirect_its_hosts(pages: Pages, web: Web) -> None:

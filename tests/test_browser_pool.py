@@ -14,7 +14,7 @@ from browser_pool import playwright_page, refreshes, selenium_page
 from browser_pool.backend import Cookie, Rendered
 from browser_pool.blocking import blocked_urls
 from browser_pool.egress import EgressPort
-from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge
+from browser_pool.errors import BrowserTimeout, NotAPage, PageFailed, PageTooLarge, RedirectLoop
 from browser_pool.playwright import PlaywrightBackend
 from browser_pool.pool import BrowserPool
 from crawlers.browser_rules import Action
@@ -128,10 +128,21 @@ def test_a_page_that_shows_for_longer_or_does_not_go_counts_as_it_is(
     assert (rendered.url, b"here" in rendered.body) == (site.url + "/", True)
 
 
-def test_scripts_that_redirect_for_ever_are_cut_off(browsers: Shared, web: Web) -> None:
-    site = web({"/": Page("<script>location.reload()</script>")})
-    with pytest.raises((PageFailed, BrowserTimeout)):
-        browsers.render(site.url + "/", timeout=3)
+@pytest.mark.parametrize("path", ["/script", "/status", "/into-status"])
+def test_redirects_without_end_are_a_loop(browsers: Shared, web: Web, path: str) -> None:
+    site = web({
+        "/script": Page("<script>location.reload()</script>"),
+        "/status": Page("", 302, {"Location": "/status"}),
+        "/into-status": Page("<script>location = '/status'</script>"),
+    })  # fmt: skip
+    with pytest.raises(RedirectLoop):
+        browsers.render(site.url + path)
+
+
+def test_as_many_redirects_by_scripts_as_are_followed_lead_somewhere(browsers: Shared, web: Web) -> None:
+    pages = {f"/{n}": Page(f"<script>location = '/{n + 1}'</script>") for n in range(15)}
+    site = web({**pages, "/15": Page("the end")})
+    assert b"the end" in browsers.render(site.url + "/0").body
 
 
 @pytest.mark.parametrize("status", [200, 403, 429, 503])

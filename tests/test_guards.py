@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -17,14 +15,12 @@ import pytest
 from deploy.demo_shop import DemoShop
 from tests.fleet import Ended, FrontierSeine, links
 from tests.servers.certificates import Authority
-from tests.servers.raw import Answer, RawServer
+from tests.servers.raw import MIB, OK, Answer, RawServer, encoded, endless, zeros
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Seine
 
 Web = Callable[..., WebServer]
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
-MIB = 1024 * 1024
 
 
 def fate(fleet: FrontierSeine, url: str) -> tuple[str, str]:
@@ -168,30 +164,6 @@ def test_a_wrong_network_is_told_in_one_line(offline: Seine, sites: Any) -> None
 
 
 # --- Sizes
-
-
-def zeros(mebibytes: int) -> Iterable[bytes]:
-    """A gzip stream of zeros, a thousandth of its content, part by part."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
-    for _ in range(mebibytes):
-        yield deflate.compress(bytes(MIB)) + deflate.flush(zlib.Z_FULL_FLUSH)
-    yield deflate.flush()
-
-
-def encoded(encoding: str, body: Callable[[], Iterable[bytes]]) -> Answer:
-    def answer() -> Iterable[bytes]:
-        yield OK + f"Content-Encoding: {encoding}\r\nConnection: close\r\n\r\n".encode()
-        yield from body()
-
-    return answer
-
-
-def endless(head: bytes, part: bytes) -> Answer:
-    def answer() -> Iterable[bytes]:
-        yield head
-        yield from repeat(part)
-
-    return answer
 
 
 def drip() -> Iterable[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +12,13 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import NameOID
 
 LOOPBACK = "127.0.0.1"
@@ -21,6 +29,14 @@ class Certificate(NamedTuple):
 
     certificate: Path
     key: Path
+
+    @property
+    def key_digest(self) -> str:
+        """SHA-256 of its public key as certificates have it, in base64."""
+        public_key = x509.load_pem_x509_certificate(self.certificate.read_bytes()).public_key()
+        return b64encode(
+            sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+        ).decode()
 
 
 class Authority:

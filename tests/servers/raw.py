@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import repeat
 from types import TracebackType
 from typing import Self
 
 Answer = Callable[[], Iterable[bytes]]
 """What is written, part by part."""
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+MIB = 1024 * 1024
+
+
+def zeros(mebibytes: int) -> Iterable[bytes]:
+    """A gzip stream of zeros, a thousandth of its content, part by part."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
+    for _ in range(mebibytes):
+        yield deflate.compress(bytes(MIB)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    yield deflate.flush()
+
+
+def encoded(encoding: str, body: Callable[[], Iterable[bytes]]) -> Answer:
+    """A page whose body is `body`, in that encoding."""
+
+    def answer() -> Iterable[bytes]:
+        yield OK + f"Content-Encoding: {encoding}\r\nConnection: close\r\n\r\n".encode()
+        yield from body()
+
+    return answer
+
+
+def endless(head: bytes, part: bytes) -> Answer:
+    """`head`, and `part` for as long as somebody takes it."""
+
+    def answer() -> Iterable[bytes]:
+        yield head
+        yield from repeat(part)
+
+    return answer
 
 
 class RawServer:

@@ -9,7 +9,6 @@ import asyncio
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from selenium.common.exceptions import TimeoutException, WebDriverException
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CALL = 5.0
-_SHOWN = 2.0
-"""Seconds until a window has the sizes that its pages read; on a busy machine they come after the window."""
-_INTERVAL = 0.02
 _SECURE = "chrome://version/"
 """Client hints are for secure contexts."""
 _NO_SERVICE_WORKERS = "if (navigator.serviceWorker) navigator.serviceWorker.register = () => new Promise(() => {});"
@@ -188,9 +184,6 @@ class SeleniumPage(Page):
         )
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _NO_SERVICE_WORKERS})
         driver.execute_cdp_cmd("Network.enable", {})
-        deadline = monotonic() + _SHOWN
-        while not driver.execute_script("return outerWidth") and monotonic() < deadline:
-            sleep(_INTERVAL)
 
     async def render(self, task: PageTask) -> Rendered:
         if task.methods or task.goto:

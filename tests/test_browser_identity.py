@@ -53,8 +53,11 @@ SPECULATING = """<body><script type=speculationrules>{
     "prefetch": [{"urls": ["/prefetched"], "eagerness": "immediate"}],
     "prerender": [{"urls": ["/prerendered"], "eagerness": "immediate"}]
 }</script><script>
-const sizes = [innerWidth, outerWidth, screen.width, innerHeight, outerHeight, screen.height];
-const say = () => document.body.insertAdjacentHTML('beforeend', `<pre id=said>${JSON.stringify(sizes)}</pre>`);
+const say = () => {
+    const sizes = [innerWidth, outerWidth, screen.width, innerHeight, outerHeight, screen.height];
+    if (!outerWidth) setTimeout(say, 50);  // Chromium tells a page of its window's frame in its own time
+    else document.body.insertAdjacentHTML('beforeend', `<pre id=said>${JSON.stringify(sizes)}</pre>`);
+};
 setTimeout(say, 500);
 </script>"""
 Web = Callable[..., WebServer]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
-    from crawlers.routing.knowledge import Look
+    from crawlers.routing.evidence import Evidence
     from crawlers.site_config import Site
 
 log = structlog.get_logger("seine.routing")
@@ -142,14 +142,11 @@ class RoutingMiddleware:
 
     def _is_enough(self, site: Site, pattern: str, plain: Findings) -> bool:
         """Whether a page by HTTP goes on as it is."""
-        return self._way(site, pattern, plain) == HTTP and not self._is_due(site, pattern, plain.look)
+        evidence = self._routes.known(site.name).of(pattern, plain.look)
+        return _way(evidence, plain) == HTTP and not evidence.is_due(self._slips)
 
     def _way(self, site: Site, pattern: str, plain: Findings) -> str | None:
-        way = self._routes.known(site.name).of(pattern, plain.look).way
-        return HTTP if way is None and (plain.kind, plain.look) == ("product", "full") else way
-
-    def _is_due(self, site: Site, pattern: str, look: Look) -> bool:
-        return self._routes.known(site.name).of(pattern, look).is_due(self._slips)
+        return _way(self._routes.known(site.name).of(pattern, plain.look), plain)
 
     async def _look_closer(self, request: Request, response: TextResponse, site: Site, plain: Findings) -> Response:
         """Compare, or wait for the comparison of another page that tells: of this worker without asking Redis."""
@@ -241,3 +238,9 @@ class RoutingMiddleware:
         request.meta[ROUTE] = route
         metrics.ROUTES.labels(route).inc()
         return response
+
+
+def _way(evidence: Evidence, plain: Findings) -> str | None:
+    """Full product pages go on by HTTP until something else is known."""
+    way = evidence.way
+    return HTTP if way is None and (plain.kind, plain.look) == ("product", "full") else way

@@ -63,7 +63,7 @@ class Evidence:
 
     def is_due(self, slips: float) -> bool:
         """Whether so many pages, or more, may have needed a browser since the last comparison, if HTTP was used."""
-        return self.since * self.bounds[1] >= slips
+        return self.since >= slips and self.since * self.bounds[1] >= slips
 
     def note(self, *, is_more: bool) -> None:
         """Another comparison."""

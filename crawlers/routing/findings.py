@@ -69,7 +69,8 @@ class Findings:
 def findings_of(response: TextResponse, site: Site, url: str) -> Findings:
     """Of the page that was asked for as `url`."""
     reading, kind = PageReading(response, site), kind_of(url, site)
-    product = reading.extraction.product if site.product.match(response.url) else None
+    is_as_asked = kind == "product" and response.url == url
+    product = reading.extraction.product if is_as_asked or site.product.match(response.url) else None
     if kind == "product":
         return Findings(kind, product)
     wanted = [link for link in reading.links if site.wants(link)]

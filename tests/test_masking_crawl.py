@@ -17,7 +17,10 @@ from pipelines.claims.resolver import decoded
 from tests.servers.web import Page, WebServer
 from tests.support import Finished, Seine, consume
 
-_PERSONAL = ("jane@shop.example", "Jane@Shop.Example", "901820", "0532", "1111", "jane%40", "Jane Doe")
+_PERSONAL = (
+    *("jane@shop.example", "Jane@Shop.Example", "jane%40", "Jane Doe"),
+    *("901820", "0044 0532", "00440532", "1111 1111", "11111111"),  # longer than what any log may hold by chance
+)
 _TEXT = "Ask Jane@Shop.Example or +49 30 901820. DE89 3704 0044 0532 0130 00, 4111 1111 1111 1111"
 _KEYS = f"k2:{'n' * 32},k1:{'o' * 32}"
 

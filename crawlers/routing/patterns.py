@@ -43,5 +43,7 @@ def template_of(url: str) -> str:
     kept = [part if depth < _WORDS_KEPT and _WORD(part) else "*" for depth, part in enumerate(folders)]
     is_named = bool(page) and not _SCRIPT(page)
     path = "/" + "/".join([*kept, "*" if is_named else page])
+    if is_named or not parts.query:
+        return path
     names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
-    return path if is_named or not names else f"{path}?{'&'.join(names)}"
+    return f"{path}?{'&'.join(names)}" if names else path

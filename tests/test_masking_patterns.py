@@ -46,6 +46,7 @@ def test_an_address_is_found_in_any_surroundings(local: str, domain: str, before
         ("Jane.Doe@Shop.Example", "jane.doe@shop.example"),
         ("mailto:jane%40shop.example?subject=x", "jane@shop.example"),
         ("?next=https%3A%2F%2Fx%3Femail%3Djane%40shop.example", "jane@shop.example"),
+        ("jane@shop.example¹A1", "jane@shop.example"),
         ("jane%2Bnews%40shop.example", "jane+news@shop.example"),
         ("jane&#64;shop.example", "jane@shop.example"),
         ("jane&#x40;shop.example", "jane@shop.example"),

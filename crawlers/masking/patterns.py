@@ -43,8 +43,10 @@ _LOCAL = re.compile(
     r"(?:(?<=%)[0-9A-Fa-f]{2}|(?<=\\)(?:u[0-9A-Fa-f]{4}|[nrtbf]))?"  # the rest of an escape is no part of it
     r"(?P<local>[\w+-](?:%2[BbEe]|[\w.+'-])*)$"
 )
+_MARKS = "²³¹¼-¾⁰⁴-⁹₀-₉⅐-⅟①-⒛⓪-⓿❶-➓"
+"""Of footnotes and the like: `\\w` has them, `\\d` has not. They may follow an address, and are no part of it."""
 _DOMAIN = re.compile(
-    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?P<last>[^\W\d_]{2,24})(?![^\W_])"
+    rf"(?:[^\W_](?:[\w-]{{0,61}}[^\W_])?\.){{1,8}}(?P<last>[^\W\d_{_MARKS}]{{2,24}})(?![^\W_{_MARKS}])"
     rf"(?:(?:{_AT.pattern})[\w.-]*)*"  # what hangs on goes too: a half of it would look like another address
 )
 _FILE = re.compile("avif|bmp|css|eot|gif|ico|jpe?g|m?js|json|map|mp4|pdf|png|svg|ttf|web[mp]|woff", re.IGNORECASE)

@@ -143,10 +143,10 @@ class RoutingMiddleware:
     def _is_enough(self, site: Site, pattern: str, plain: Findings) -> bool:
         """Whether a page by HTTP goes on as it is."""
         evidence = self._routes.known(site.name).of(pattern, plain.look)
-        return _way(evidence, plain) == HTTP and not evidence.is_due(self._slips)
+        return _way_by(evidence, plain) == HTTP and not evidence.is_due(self._slips)
 
     def _way(self, site: Site, pattern: str, plain: Findings) -> str | None:
-        return _way(self._routes.known(site.name).of(pattern, plain.look), plain)
+        return _way_by(self._routes.known(site.name).of(pattern, plain.look), plain)
 
     async def _look_closer(self, request: Request, response: TextResponse, site: Site, plain: Findings) -> Response:
         """Compare, or wait for the comparison of another page that tells: of this worker without asking Redis."""
@@ -240,7 +240,7 @@ class RoutingMiddleware:
         return response
 
 
-def _way(evidence: Evidence, plain: Findings) -> str | None:
+def _way_by(evidence: Evidence, plain: Findings) -> str | None:
     """Full product pages go on by HTTP until something else is known."""
     way = evidence.way
     return HTTP if way is None and (plain.kind, plain.look) == ("product", "full") else way

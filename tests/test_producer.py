@@ -141,19 +141,24 @@ class Fenced(Client):
         raise KafkaException(KafkaError(KafkaError._FATAL, "fenced", fatal=True))
 
 
-def test_a_fatal_error_replaces_the_producer_and_loses_nothing(
-    config: dict[str, Any], topic: str, kafka_env: dict[str, str]
-) -> None:
-    producer = Producer(config, drain_seconds=5)
+def is_replaced_and_loses_nothing(producer: Producer, broken: Client, topic: str, env: dict[str, str]) -> None:
+    """`producer`, once, when its client is `broken`."""
     rebuilt = metrics.PRODUCER_REBUILDS._value.get()
-    producer._client._client = Fenced(config)
+    producer._client._client = broken
 
     async def work() -> None:
         await asyncio.gather(*(producer.send(record(topic, number)) for number in range(20)))
 
     run(producer, work())
     assert metrics.PRODUCER_REBUILDS._value.get() == rebuilt + 1
-    assert {r.key for r in consume(kafka_env, topic, avro=False)} == {f"key-{number}" for number in range(20)}
+    assert {r.key for r in consume(env, topic, avro=False)} == {f"key-{number}" for number in range(20)}
+
+
+def test_a_fatal_error_replaces_the_producer_and_loses_nothing(
+    config: dict[str, Any], topic: str, kafka_env: dict[str, str]
+) -> None:
+    producer = Producer(config, drain_seconds=5)
+    is_replaced_and_loses_nothing(producer, Fenced(config), topic, kafka_env)
 
 
 class Deaf(Client):
@@ -167,15 +172,7 @@ def test_a_producer_that_is_silent_while_kafka_answers_is_replaced(
     config: dict[str, Any], topic: str, kafka_env: dict[str, str]
 ) -> None:
     producer = Producer(config, drain_seconds=5, health=KafkaHealth(0.1), doubts=doubts.Doubts(config, 0.3))
-    rebuilt = metrics.PRODUCER_REBUILDS._value.get()
-    producer._client._client = Deaf(config)
-
-    async def work() -> None:
-        await asyncio.gather(*(producer.send(record(topic, number)) for number in range(20)))
-
-    run(producer, work())
-    assert metrics.PRODUCER_REBUILDS._value.get() == rebuilt + 1
-    assert {r.key for r in consume(kafka_env, topic, avro=False)} == {f"key-{number}" for number in range(20)}
+    is_replaced_and_loses_nothing(producer, Deaf(config), topic, kafka_env)
 
 
 @pytest.mark.parametrize("is_away", [True, False])

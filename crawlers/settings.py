@@ -1,6 +1,7 @@
 """The table of contents of the whole program: what is switched on, and every deviation from Scrapy's defaults.
 
-A setting of Seine's own has the name of its environment variable; `-s NAME=VALUE` overrides both.
+A setting of Seine's own has the name of its environment variable; `-s NAME=VALUE` overrides both. Secrets may come from
+files: NAME_FILE.
 This module alone reads os.environ, and no module imports this one: components get `crawler.settings`.
 """
 
@@ -16,20 +17,37 @@ SETTINGS_CONTRACT = {}
 """Of every setting that `env()` declares: its name, type and meaning. `scrapy crawl` checks `-s` values against it."""
 
 
-def env(name, kind, default, meaning, *, may_be_empty=False):
+def env(name, kind, default, meaning, *, may_be_empty=False, is_secret=False):
     """The value of the environment variable `name`, as a `kind` (str, int, float, bool or list), or `default`.
 
-    An empty variable is an unset one, unless it `may_be_empty`.
+    An empty variable is an unset one, unless it `may_be_empty`. A secret may also come from the file that the variable
+    `name`_FILE names, as orchestrators mount them.
     """
     SETTINGS_CONTRACT[name] = (kind.__name__, meaning)
     text = os.environ.get(name)
+    if is_secret and (path := os.environ.get(f"{name}_FILE")):
+        text = _read_secret(name, path, text)
     if text is None or (text == "" and not may_be_empty):
         return default
     try:
         return _READERS[kind](text)
     except ValueError:
-        print(f"seine: {name}={text}: expected {kind.__name__}. {name}: {meaning}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(f"{name}={text}: expected {kind.__name__}. {name}: {meaning}")
+
+
+def _read_secret(name, path, text):
+    if text:
+        _refuse(f"{name} and {name}_FILE are both set: only one of them can be meant")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        _refuse(f"{name}_FILE={path}: cannot be read: {why}")
+
+
+def _refuse(mistake):
+    print(f"seine: {mistake}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def _read_bool(text):
@@ -151,7 +169,9 @@ METAREFRESH_ENABLED = False  # a shop's refresh is a script's work, which the br
 # --- Browsers (docs/browser-pool.md) -------------------------------------------------------------------------------
 BROWSER_BACKEND = env("BROWSER_BACKEND", str, "playwright", "what drives browsers: playwright, selenium, undetected")
 BROWSER_EXECUTABLE = env("BROWSER_EXECUTABLE", str, None, "Chromium's program; one on PATH when unset")
-BROWSER_REMOTE_URL = env("BROWSER_REMOTE_URL", str, None, "DevTools or, for selenium, WebDriver of another machine")
+BROWSER_REMOTE_URL = env(
+    "BROWSER_REMOTE_URL", str, None, "DevTools or, for selenium, WebDriver of another machine", is_secret=True
+)
 BROWSER_EGRESS_HOST = env("BROWSER_EGRESS_HOST", str, "127.0.0.1", "address at which its browsers reach this worker")
 BROWSER_EGRESS_CLIENTS = env("BROWSER_EGRESS_CLIENTS", list, [], "networks of those browsers, as 10.0.3.0/24")
 BROWSER_TMP_DIR = env("BROWSER_TMP_DIR", str, None, "folder of the workers' private ones; the system's when unset")
@@ -205,14 +225,16 @@ CHANGES_IGNORE = env("CHANGES_IGNORE", list, [], "fields whose changes are no re
 KAFKA_SECURITY_PROTOCOL = env("KAFKA_SECURITY_PROTOCOL", str, "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")
 KAFKA_SASL_MECHANISM = env("KAFKA_SASL_MECHANISM", str, None, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 KAFKA_SASL_USERNAME = env("KAFKA_SASL_USERNAME", str, None, "user name for SASL")
-KAFKA_SASL_PASSWORD = env("KAFKA_SASL_PASSWORD", str, None, "password for SASL; never logged")
+KAFKA_SASL_PASSWORD = env("KAFKA_SASL_PASSWORD", str, None, "password for SASL; never logged", is_secret=True)
 KAFKA_SSL_CA_LOCATION = env("KAFKA_SSL_CA_LOCATION", str, None, "file of the CA that signed the brokers' certificates")
 KAFKA_SSL_CERTIFICATE_LOCATION = env("KAFKA_SSL_CERTIFICATE_LOCATION", str, None, "file of this client's certificate")
 KAFKA_SSL_KEY_LOCATION = env("KAFKA_SSL_KEY_LOCATION", str, None, "file of its private key")
-KAFKA_SSL_KEY_PASSWORD = env("KAFKA_SSL_KEY_PASSWORD", str, None, "password of that key; never logged")
+KAFKA_SSL_KEY_PASSWORD = env("KAFKA_SSL_KEY_PASSWORD", str, None, "password of that key; never logged", is_secret=True)
 SCHEMA_REGISTRY_URL = env("SCHEMA_REGISTRY_URL", str, None, "registry with Confluent's API")
 SCHEMA_REGISTRY_USERNAME = env("SCHEMA_REGISTRY_USERNAME", str, None, "user name at the registry (HTTP basic)")
-SCHEMA_REGISTRY_PASSWORD = env("SCHEMA_REGISTRY_PASSWORD", str, None, "password at the registry; never logged")
+SCHEMA_REGISTRY_PASSWORD = env(
+    "SCHEMA_REGISTRY_PASSWORD", str, None, "password at the registry; never logged", is_secret=True
+)
 SCHEMA_REGISTRY_SSL_CA_LOCATION = env(
     "SCHEMA_REGISTRY_SSL_CA_LOCATION", str, None, "file of the CA that signed the registry's certificate"
 )
@@ -221,7 +243,7 @@ SCHEMA_REGISTRY_SSL_CERTIFICATE_LOCATION = env(
 )
 SCHEMA_REGISTRY_SSL_KEY_LOCATION = env("SCHEMA_REGISTRY_SSL_KEY_LOCATION", str, None, "file of its private key")
 SCHEMA_REGISTRY_SSL_KEY_PASSWORD = env(
-    "SCHEMA_REGISTRY_SSL_KEY_PASSWORD", str, None, "password of that key; never logged"
+    "SCHEMA_REGISTRY_SSL_KEY_PASSWORD", str, None, "password of that key; never logged", is_secret=True
 )
 SCHEMA_REGISTRY_AUTO_REGISTER = env(
     "SCHEMA_REGISTRY_AUTO_REGISTER", bool, False, "whether the committed schemas are registered at start"
@@ -244,7 +266,7 @@ CLAIM_CHECK_MARGIN = env("CLAIM_CHECK_MARGIN", int, 604_800, "seconds past the t
 DEPTH_PRIORITY = 1
 SCHEDULER_DISK_QUEUE = "scrapy.squeues.PickleFifoDiskQueue"
 SCHEDULER_MEMORY_QUEUE = "scrapy.squeues.FifoMemoryQueue"
-REDIS_URL = env("REDIS_URL", str, None, "Redis that holds the frontier: redis://, rediss:// or unix://")
+REDIS_URL = env("REDIS_URL", str, None, "Redis that holds the frontier: redis://, rediss:// or unix://", is_secret=True)
 REDIS_SENTINELS = env("REDIS_SENTINELS", list, [], "Sentinels, host:port comma separated, instead of REDIS_URL's host")
 REDIS_SENTINEL_MASTER = env("REDIS_SENTINEL_MASTER", str, "mymaster", "name of the master that the Sentinels watch")
 REDIS_CLUSTER = env("REDIS_CLUSTER", bool, False, "whether REDIS_URL is a node of a Redis Cluster")
@@ -281,6 +303,13 @@ FRONTIER_SETTINGS = {
 }
 
 # --- Seeing what happens -------------------------------------------------------------------------------------------
+STATUS_HOST = env("STATUS_HOST", str, "127.0.0.1", "address of /metrics, /healthz, /readyz and the status page")
+STATUS_PORT = env(
+    "STATUS_PORT", str, "9410-9459", "their port; of a range the first that is free; empty: none", may_be_empty=True
+)
+STATUS_TOKEN = env(
+    "STATUS_TOKEN", str, None, "what /metrics and the status page ask for; unset: nothing", is_secret=True
+)
 AUDIT_SAMPLE = env("AUDIT_SAMPLE", list, [], "share of fetches that are audited, by outcome: expanded=0.1,empty=0")
 AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit trail tells the queries of URLs")
 EXTENSIONS = {

@@ -74,6 +74,28 @@ def test_an_empty_environment_variable_is_an_unset_one(offline: Seine) -> None:
     assert "nothing to crawl" in finished.err
 
 
+def test_a_secret_may_come_from_a_file(offline: Seine) -> None:
+    file = offline.folder / "password"
+    file.write_text("from-a-file\n")
+    told = Seine(offline.folder, {**offline.env, "KAFKA_SASL_PASSWORD_FILE": str(file)})
+    assert told.run("settings", "--get", "KAFKA_SASL_PASSWORD").out == "from-a-file\n"
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"REDIS_URL": "redis://a", "REDIS_URL_FILE": "/tmp/b"}, "REDIS_URL and REDIS_URL_FILE are both set"),
+        ({"REDIS_URL_FILE": "/no/such/file"}, "REDIS_URL_FILE=/no/such/file: cannot be read: No such file"),
+        ({"REDIS_URL_FILE": "/"}, "REDIS_URL_FILE=/: cannot be read: Is a directory"),
+    ],
+)
+def test_a_secrets_file_that_cannot_be_meant_is_told(offline: Seine, env: dict[str, str], told: str) -> None:
+    finished = Seine(offline.folder, {**offline.env, **env}).crawl()
+    assert finished.code == 2
+    [line] = finished.err.splitlines()
+    assert line.startswith(f"seine: {told}")
+
+
 def _settings(**values: Any) -> Settings:
     settings = Settings()
     settings.setmodule("crawlers.settings")

@@ -89,7 +89,7 @@ def passwords(settings: Any) -> set[str]:
     found = {key.partition(":")[2].strip() for key in settings.getlist("MASKING_KEYS")}
     found.add(str(settings.getdict("REDIS_PARAMS").get("password") or ""))
     for name, (kind, _) in settings["SETTINGS_CONTRACT"].items():
-        if name.endswith(("_PASSWORD", "_SECRET")):
+        if name.endswith(("_PASSWORD", "_SECRET", "_TOKEN")):
             found.add(str(settings.get(name) or ""))
         for text in settings.getlist(name) if kind == "list" else [settings.get(name)]:
             if isinstance(text, str) and "://" in text and "@" in text:

@@ -26,6 +26,7 @@ from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
 from crawlers.domains import domain_of
 from crawlers.exceptions import SeineError, StartupError, UserError
+from crawlers.extensions.outcomes import RequestOutcomes
 from crawlers.frontier.codec import Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
@@ -414,7 +415,7 @@ class FrontierScheduler(BaseScheduler):
             try:
                 request = self._intake.codec.decode(lease.data)
             except Unstorable as error:
-                log.error("corrupt request", error=str(error), domain=lease.domain)
+                self._tell_unreadable(lease, "corrupt request", str(error))
                 self.frontier.settle(lease, "dead", "corrupt request")
                 continue
             if lease.attempts:
@@ -423,6 +424,10 @@ class FrontierScheduler(BaseScheduler):
             self._keep_distance(lease, request)
             return request
         return None
+
+    def _tell_unreadable(self, lease: Lease, reason: str, error: str) -> None:
+        if (outcomes := self._crawler.get_extension(RequestOutcomes)) is not None:
+            outcomes.tell_unreadable(lease, reason, error)
 
     def _keep_distance(self, lease: Lease, request: Request) -> None:
         assert self._crawler.engine is not None

@@ -35,8 +35,11 @@ def _add_process_fields(_logger: Any, _name: str, event: Any) -> Any:
 
 
 def _add_trace_id(_logger: Any, _name: str, event: Any) -> Any:
-    """Of the request that is being worked on, where there is tracing."""
-    if (record := CURRENT.get()) is not None and record.trace is not None:
+    """Of the request that is being worked on, where there is tracing.
+
+    What outlives the request that began it, as a timer does, still sees that one: it has ended then.
+    """
+    if (record := CURRENT.get()) is not None and record.trace is not None and record.trace.end is None:
         event.setdefault("trace_id", record.trace.hex_id)
     return event
 

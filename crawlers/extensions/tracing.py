@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from scrapy import signals
+from scrapy import Request, signals
 from scrapy.exceptions import NotConfigured
 
-from crawlers.outcomes import CURRENT
+from crawlers.domains import is_web_url
+from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.tracing.options import is_traced
 from crawlers.tracing.traceparent import TRACEPARENT
 
 if TYPE_CHECKING:
-    from scrapy import Request
+    from collections.abc import Iterator
+
     from scrapy.crawler import Crawler
 
-    from crawlers.outcomes import RequestRecord
+    from crawlers.failed_request import FailedRequest
 
 
 class Tracing:
@@ -45,6 +50,18 @@ class Tracing:
         record.trace = self._tracer.begin(record, getattr(spider, "crawl_id", ""), spider.name, id_)
         if lease is not None:
             lease.trace = record.trace
+
+    @contextmanager
+    def letter_of(self, failed: FailedRequest) -> Iterator[FailedRequest]:
+        """The letter of a request that died in the queue is written in its trace, too."""
+        record = RequestRecord(Request(failed.url if is_web_url(failed.url) else "data:,"), handed_at=monotonic())
+        trace = self._tracer.begin(record, failed.crawl, failed.spider, failed.id)
+        topic = self._crawler.settings["KAFKA_TOPIC_DEAD_LETTERS"]
+        step = trace.step("produce", topic=topic, headers=(), bytes=len(failed.data))
+        yield replace(failed, traceparent=trace.traceparent(step.span_id))
+        step.end()
+        told = {"url": failed.url, "domain": failed.domain, "site": failed.site, "attempt": failed.attempt}
+        trace.settled("dead", failed.reason, {**told, "error": failed.why, "items": 0, "links": 0})
 
     def request_scheduled(self, request: Request) -> None:
         """Before the frontier stores it. Parents without spans are not stored: nobody could follow them."""

@@ -27,6 +27,7 @@ from crawlers.changes.visits import Visits
 from crawlers.domains import domain_of
 from crawlers.exceptions import SeineError, StartupError, UserError
 from crawlers.extensions.outcomes import RequestOutcomes
+from crawlers.extensions.tracing import Tracing
 from crawlers.frontier.codec import Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
@@ -197,7 +198,13 @@ class FrontierScheduler(BaseScheduler):
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
         if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:
-            self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
+            self._letters = LetterWriter(
+                self.control,
+                letters,
+                self._spider.name,
+                self._options.lease_ms,
+                self._crawler.get_extension(Tracing),
+            )
         if self._letters is not None:
             await self._letters.join(self.frontier)
         self._gone, self._scope = None, ""

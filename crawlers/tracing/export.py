@@ -54,13 +54,21 @@ class Tracer:
         decision = self._sampler.should_sample(None, trace_id, "request").decision
 
         def tell(trace: RequestTrace) -> None:
-            of_worker = {"seine.crawl_id": crawl_id, "seine.spider": spider, "seine.request_id": request_id.hex()}
-            spans = list(spans_of(trace, self._resource, of_worker))
-            metrics.SPANS.labels("made").inc(len(spans))
-            for span in spans:
-                self._processor.on_end(span)
+            self._tell(
+                trace, {"seine.crawl_id": crawl_id, "seine.spider": spider, "seine.request_id": request_id.hex()}
+            )
 
         return RequestTrace(record, trace_id, tell, is_sampled=decision is Decision.RECORD_AND_SAMPLE)
+
+    def _tell(self, trace: RequestTrace, about: dict[str, Any]) -> None:
+        try:
+            spans = list(spans_of(trace, self._resource, about))
+        except Exception:  # spiders may write anything into meta: no request is harmed for that
+            log.exception("trace not told", trace_id=trace.hex_id)
+            return
+        metrics.SPANS.labels("made").inc(len(spans))
+        for span in spans:
+            self._processor.on_end(span)
 
     async def close(self, seconds: float) -> None:
         """Send what is left. After that time it is left behind: a crawl has not failed for it."""

@@ -27,6 +27,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _KINDS = {"download": SpanKind.CLIENT, "render": SpanKind.CLIENT, "produce": SpanKind.PRODUCER}
 _FAILED = ("dead", "pending")
 """Outcomes that make a request's span an error. Of one that is tried again only the download is one."""
+_LONGEST_TEXT = 8192
 _UNSET = Status(StatusCode.UNSET)
 
 
@@ -78,7 +79,7 @@ def _steps_before(trace: RequestTrace, end: End) -> Iterator[Step]:
         yield from _until_handed(record.lease, record.handed_at, trace, end)
     elif latency := record.request.meta.get("download_latency"):
         yield _fetching(record.handed_at - latency, trace, end)
-    if record.parsed_at or record.error:
+    if record.error or (record.parsed_at and (record.status < 400 or record.fates)):  # else only its errback was called
         why = f"{record.error}: {record.why}" if record.error else ""
         counts = {"seine.items": end.told["items"], "seine.links": end.told["links"]}
         yield Step("extract", record.handed_at, record.parsed_at or end.ended_at, counts, why)
@@ -103,8 +104,8 @@ def _fetching(begun_at: float, trace: RequestTrace, end: End) -> Step:
         "http.response.status_code": status,
         "http.response.body.size": told.get("bytes"),
         "server.address": urlparse_cached(request).hostname,
-        "seine.rendered_by": request.meta.get("rendered_by"),
-        "seine.proxy": request.meta.get("proxy_label"),
+        "seine.rendered_by": _text(request.meta.get("rendered_by")),
+        "seine.proxy": _text(request.meta.get("proxy_label")),
     }
     has_failed = (status or 0) >= 400 or ("error" in told and status is None)
     error = str(told.get("error") or f"http {status}") if has_failed else ""
@@ -115,16 +116,15 @@ def _fetching(begun_at: float, trace: RequestTrace, end: End) -> Step:
 def _about(trace: RequestTrace, end: End) -> dict[str, Any]:
     told = end.told
     attributes = {
-        "url.full": logs.shown(told["url"]),
+        "url.full": _text(told["url"]),
         "seine.outcome": end.outcome,
-        "seine.reason": logs.shown(end.reason) if end.reason else None,
+        "seine.reason": _text(end.reason),
         "seine.site": told.get("site"),
         "seine.domain": told.get("domain"),
         "seine.attempt": told["attempt"],
         "seine.items": told["items"],
         "seine.links": told["links"],
         "seine.route": told.get("route"),
-        "seine.depth": trace.record.request.meta.get("depth"),
     }
     return _known(attributes)
 
@@ -135,7 +135,8 @@ def _links(trace: RequestTrace) -> tuple[Link, ...]:
     if parent is None:
         return ()
     trace_id, span_id, flags = parent
-    return (Link(SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))),)
+    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return (Link(context, {"seine.link": "parent"}),)
 
 
 def _attributes(step: Step) -> dict[str, Any]:
@@ -153,7 +154,14 @@ def _attributes(step: Step) -> dict[str, Any]:
 
 
 def _failure(why: str) -> Status:
-    return Status(StatusCode.ERROR, logs.shown(str(why)))
+    return Status(StatusCode.ERROR, _text(why))
+
+
+def _text(value: Any) -> str | None:
+    """Whatever it is, as the log would show it, and as UTF-8 can hold it."""
+    if value is None or value == "":
+        return None
+    return logs.shown(str(value)[:_LONGEST_TEXT]).encode("utf-8", "replace").decode()
 
 
 def _known(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
+import structlog
+
+log = structlog.get_logger("seine.crawl")
+
 _GOOD = ("delivered", "expanded", "empty", "filtered")
 _NOWHERE = "nowhere: set KAFKA_BOOTSTRAP_SERVERS, or add -O out.jsonl"
 _GOOD_ENDINGS = ("finished", "shutdown", "drained", "cancelled")
@@ -55,6 +59,16 @@ class CrawlSummary:
             return True
         outcomes = self.fleet or self.outcomes
         return self.reason == "finished" and not any(outcomes.get(name) for name in _GOOD)
+
+    def tell(self) -> None:
+        """Log it as an event, for whoever reads no text."""
+        ending = {
+            "ending": "failed" if self.failed else "done",
+            "reason": self.reason,
+            "seconds": round(self.seconds, 1),
+        }
+        counts = {"pages": self.outcomes, "products": self.fates, "fleet": self.fleet, "reasons": self.reasons}
+        (log.warning if self.failed else log.info)("crawl over", **ending, **counts)
 
     def print(self) -> None:
         """Write the summary to stderr, which leaves stdout to `-O -`."""

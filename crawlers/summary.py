@@ -37,7 +37,7 @@ class CrawlSummary:
         topic, servers = crawler.settings["KAFKA_TOPIC_PRODUCTS"], crawler.settings.get("KAFKA_BOOTSTRAP_SERVERS")
         feeds = ", ".join(crawler.settings.getdict("FEEDS"))
         return cls(
-            crawl_id=crawler.spider.crawl_id,
+            crawl_id=getattr(crawler.spider, "crawl_id", "") or crawler.spider.name,
             reason=stats.get("finish_reason", "unknown"),
             seconds=stats.get("elapsed_time_seconds") or 0.0,
             outcomes=_below(stats, "outcomes/"),

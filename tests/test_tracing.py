@@ -12,17 +12,24 @@ from typing import Any
 
 import msgpack
 import pytest
+from scrapy.settings import Settings
+from scrapy.utils.project import get_project_settings
 
+from crawlers.exceptions import UserError
+from crawlers.settings_check import check_settings
+from crawlers.tracing.options import endpoint_of, is_traced
+from crawlers.tracing.traceparent import read, trace_id_of, write
 from tests.audit import events_of
 from tests.exactly_once import OnceCrawl
-from tests.fleet import links
+from tests.fleet import FrontierSeine, links
 from tests.letters import Letters, product
-from tests.product_tree import ProductTree
+from tests.product_tree import HUGE, ProductTree
 from tests.servers.collector import Collector, Span
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.support import Consumed, Finished, Seine, consume
 from tests.test_dead_letters import Scene, request_for
+from tests.topics import admin_of, create_topic
 
 _OWN, _INTERNAL, _CLIENT, _PRODUCER = "00-{}-{}-01", 1, 3, 4
 _STEPS = ["lease wait", "politeness wait", "download", "extract"]
@@ -185,16 +192,32 @@ def test_without_redis_attempts_are_in_one_trace_and_links_lead_on(
 def test_exactly_once_a_record_is_produced_when_its_transaction_is_committed(
     tmp_path: Path, kafka_env: dict[str, str], redis_server: RedisServer, web: Web, collector: Collector
 ) -> None:
-    server = web(ProductTree(12, broken_every=5))
+    server = web(ProductTree(12, broken_every=5, huge=(7,)))
     once = OnceCrawl(tmp_path, kafka_env, redis_server, server, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    create_topic(admin_of(once.seine.env), once.topic, **{"max.message.bytes": str(HUGE // 8)})
     once.run()
-    once.check()
+    assert once.check()["dead:item"] == 4
     requests = {one.span_id: one for one in collector.of("request")}
     assert len(requests) == 12
     for record, outcome in [(one, "delivered") for one in once.products()] + [(one, "dead") for one in once.letters()]:
         span = _produced(collector, record)
         assert requests[span.parent_id].attributes["seine.outcome"] == outcome
         assert span.ended_at == requests[span.parent_id].ended_at
+    [refused] = [one for one in collector.of("produce") if one.error]
+    assert requests[refused.parent_id].attributes["url.full"] == f"{server.url}/p/item-7"
+    assert '"outcome amended"' in once.log()
+
+
+def test_a_page_of_a_browser_is_rendered(
+    fleet: FrontierSeine, web: Web, collector: Collector, browser_folder: Path
+) -> None:
+    server = web({"/item-good": Page("<p>x</p>")})
+    settings = {"BROWSER_TMP_DIR": browser_folder, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    fleet.crawl_from(server, "/item-good", SPIDER_MODULES="tests.rendered_spider", **settings)
+    [request] = collector.of("request")
+    below = collector.below(request)
+    assert list(below) == ["lease wait", "politeness wait", "render", "extract"], "there is no Kafka"
+    assert below["render"][0].attributes["seine.rendered_by"]
 
 
 # --- What it does not show
@@ -249,7 +272,7 @@ def test_a_crawl_does_not_mind_that_the_collector_is_away(letters: Letters, web:
     finished = _crawl(letters, server, f"http://{nowhere}", LOG_LEVEL="DEBUG")
     [record] = _products(letters.seine)
     assert record.headers["traceparent"].endswith("-01")
-    [_] = finished.events("collector away: spans are lost") or finished.events("spans left behind")
+    assert len(finished.events("collector away: spans are lost")) == 1
     assert not [one for one in finished.log if one["logger"].startswith("opentelemetry")]
 
 
@@ -302,3 +325,64 @@ def _stored(letters: Letters, crawl: str) -> list[tuple[bytes, Any]]:
     assert letters._redis is not None
     rows = letters._redis.hvals(f"{letters.root(crawl)}:dead")
     return [(data := msgpack.unpackb(row, raw=True)[2], msgpack.unpackb(data)) for row in rows]
+
+
+# --- What is asked for
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "expected a URL that starts with http"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "expected http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "console", "expected one of otlp, none"),
+    ],
+)
+def test_what_cannot_be_had_is_told(name: str, value: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_settings(_settings(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", name: value}))
+    assert str(caught.value).startswith(f"{name}={value}: {expected}")
+
+
+def test_a_key_in_no_form_is_told_without_it() -> None:
+    settings = _settings(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318", OTEL_EXPORTER_OTLP_HEADERS="s3cret")
+    with pytest.raises(UserError) as caught:
+        check_settings(settings)
+    assert str(caught.value) == "OTEL_EXPORTER_OTLP_HEADERS: expected name=value, comma separated"
+
+
+@pytest.mark.parametrize(
+    ("settings", "endpoint"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/in"}, "http://c:4318/in/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/x"}, "http://t/x"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "1"}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, None),
+        ({}, None),
+    ],
+)
+def test_the_endpoint_is_as_opentelemetry_has_it(settings: dict[str, str], endpoint: str | None) -> None:
+    given = _settings(**settings)
+    assert (endpoint_of(given) if is_traced(given) else None) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, 7, b"", "", "00-0-0-01", f"00-{'0' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'0' * 16}-01", f"01-{'A' * 32}"],
+)
+def test_what_is_no_traceparent_links_to_nothing(text: object) -> None:
+    assert read(text) is None
+
+
+def test_a_traceparent_is_read_as_it_was_written() -> None:
+    trace_id = trace_id_of("monday", "product_spider", b"12345678")
+    assert trace_id != trace_id_of("monday", "product_spider", b"12345679") != trace_id_of("monday", "", b"12345679")
+    assert read(write(trace_id, 7, is_sampled=True)) == (trace_id, 7, 1)
+    assert read(write(trace_id, 7, is_sampled=False)) == (trace_id, 7, 0)
+
+
+def _settings(**changes: str) -> Settings:
+    settings = get_project_settings()
+    settings.setdict({"OTEL_EXPORTER_OTLP_ENDPOINT": "", **changes}, priority="cmdline")
+    return settings

@@ -46,13 +46,17 @@ class End:
     ended_at: float = field(default_factory=monotonic)
 
 
+def _nobody(_: RequestTrace) -> None:
+    """Who listens to what is over."""
+
+
 class RequestTrace:
     """Of one attempt. `tell` is called once, with the trace, when nothing more is to come."""
 
     __slots__ = ("_tell", "end", "is_handed_over", "is_sampled", "record", "span_id", "steps", "trace_id")
 
     def __init__(self, record: RequestRecord, trace_id: int, tell: Callable[[RequestTrace], None], *, is_sampled: bool):
-        self.record = record
+        self.record: Any = record
         self.trace_id = trace_id
         self.span_id = fresh_span_id()
         self.is_sampled = is_sampled
@@ -120,3 +124,5 @@ class RequestTrace:
             step.ended_at = step.ended_at or self.end.ended_at
         if self.is_sampled:
             self._tell(self)
+        # No circle, which would keep each page's objects until there is a collection of garbage.
+        self.record, self.steps, self._tell = None, [], _nobody

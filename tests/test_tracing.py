@@ -12,17 +12,23 @@ from typing import Any
 
 import msgpack
 import pytest
+from scrapy import Request
 from scrapy.settings import Settings
 from scrapy.utils.project import get_project_settings
 
 from crawlers.exceptions import UserError
+from crawlers.extensions.tracing import Tracing
+from crawlers.masking.hidden import passwords
+from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.settings_check import check_settings
 from crawlers.tracing.options import endpoint_of, is_traced
+from crawlers.tracing.trace import RequestTrace
 from crawlers.tracing.traceparent import read, trace_id_of, write
 from tests.audit import events_of
 from tests.exactly_once import OnceCrawl
 from tests.fleet import FrontierSeine, links
 from tests.letters import Letters, product
+from tests.polling import until
 from tests.product_tree import HUGE, ProductTree
 from tests.servers.collector import Collector, Span
 from tests.servers.redis import RedisServer
@@ -231,6 +237,7 @@ def test_traces_and_the_log_hide_what_is_personal_or_secret(letters: Letters, we
     assert f"{server.url}/lamp?mail=*email*" in [one.attributes["url.full"] for one in collector.of("request")]
     assert "jane" not in repr(collector.spans)
     assert "s3cret-token" not in finished.err
+    assert {"Bearer s3cret-token", "s3cret-token"} <= passwords(_settings(**key))
     [told] = {(one["authorization"], one["x-tenant"]) for one in collector.headers}
     assert told == ("Bearer s3cret-token", "shops")
 
@@ -243,6 +250,20 @@ def test_what_is_not_sampled_has_ids_and_no_spans(letters: Letters, web: Web, co
     [record], [letter] = _products(letters.seine), letters.read()
     assert {one.headers["traceparent"][-3:] for one in (record, letter)} == {"-00"}
     assert "traceparent" not in letter.value["meta"], "nobody could follow it"
+
+
+def test_a_request_that_copies_its_parents_meta_does_not_link_to_its_grandparent() -> None:
+    """Where its parent is not sampled."""
+    before = {"traceparent": write(1, 2, is_sampled=True), "depth": 1}
+    parent, child = (Request("http://shop.example/", meta=before.copy()) for _ in range(2))
+    record = RequestRecord(parent)
+    record.trace = RequestTrace(record, 3, print, is_sampled=False)
+    token = CURRENT.set(record)
+    try:
+        Tracing.request_scheduled(Tracing.__new__(Tracing), child)
+    finally:
+        CURRENT.reset(token)
+    assert (child.meta, parent.meta) == ({"depth": 1}, before)
 
 
 def test_what_is_off_is_not_even_imported(letters: Letters, web: Web, collector: Collector) -> None:
@@ -290,11 +311,11 @@ def test_a_collector_that_hangs_delays_neither_the_crawl_nor_much_its_end(
 
 
 def test_a_collector_that_is_back_gets_what_comes_then(letters: Letters, web: Web, collector: Collector) -> None:
-    letters.seine.env |= {"OTEL_BSP_SCHEDULE_DELAY": "10"}
+    letters.seine.env |= {"OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
     collector.status = 400
 
     def answer(_: int) -> Page:
-        assert collector.asked.wait(30)
+        until(lambda: len(collector.headers) >= 2, "only one batch was refused")
         collector.status = 200
         return product("Lamp")
 

@@ -57,6 +57,8 @@ class RequestRecord:
     """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
     notes: dict[tuple[str, str], Any] = field(default_factory=dict)
     """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
+    counted: list[Any] = field(default_factory=list)
+    """Notes on the products that it showed, whose records are where they should be: crawlers/monitors."""
     filtered: str | None = None
     withheld: str | None = None
     """Why an item was not taken, before any pipeline saw it."""
@@ -139,6 +141,12 @@ def note_fate(fate: str, record_id: str = "") -> None:
         record.fates[fate] += 1
         if record_id and fate in ("acknowledged", "buffered", "dead"):
             record.record_ids.append(record_id)
+
+
+def note_product(note: Any) -> None:
+    """An item of the response is a product to be counted, as `note` says; None is none."""
+    if note is not None and (record := CURRENT.get()) is not None:
+        record.counted.append(note)
 
 
 def note_parsed() -> None:

@@ -17,6 +17,7 @@ from crawlers import metrics
 from crawlers.browser_rules import PATTERN, ROUTE
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
+from crawlers.extensions.monitors import OwnMonitors
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.refusals import GivenUp, Refused, answer_of
 from crawlers.request_letters import RequestLetters
@@ -46,6 +47,7 @@ class RequestOutcomes:
         self._frontier: Any = None
         self._audit: AuditTrail | None = None
         self._letters: RequestLetters | None = None
+        self._monitors: OwnMonitors | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -64,6 +66,7 @@ class RequestOutcomes:
         scheduler: Any = engine.scheduler
         self._frontier = scheduler if hasattr(scheduler, "finished") else None
         self._audit = self._crawler.get_extension(AuditTrail)
+        self._monitors = self._crawler.get_extension(OwnMonitors)
         if self._audit is not None and self._frontier is None:
             self._wait_for_room()
 
@@ -148,6 +151,8 @@ class RequestOutcomes:
         self._tell(record, outcome, reason, told)
         if self._frontier is not None:
             self._frontier.finished(record.request, record, outcome, reason, result)
+        if self._monitors is not None:
+            self._monitors.ended(record, outcome, reason)
 
     def _tell(self, record: RequestRecord, outcome: str, reason: str, told: dict[str, Any]) -> None:
         stats = self._crawler.stats

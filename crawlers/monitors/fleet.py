@@ -29,14 +29,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("seine.monitors")
 
-_CLAIM = 10_000
-"""Milliseconds that a claim holds without being renewed."""
 _MOST_TRIES = 5
 """Workers that a judgement may have cost, until nobody tries any more."""
 _PAUSE = 0.5
 """Seconds between two looks at what another worker does."""
 _BEYOND = 60.0
-"""Seconds past those of the webhook until a worker leaves it at that."""
+"""Seconds past those of another worker's claim and of the webhook, until a worker leaves it at that."""
 _LIMITS = ("FRONTIER_CRAWL_PAGES", "FRONTIER_DOMAIN_PAGES")
 
 
@@ -49,7 +47,11 @@ class FleetMonitors:
         self._sites = sites
         self._webhook = Webhook.from_settings(settings)
         self._token = secrets.token_hex(8)
-        self._seconds = _BEYOND + (self._webhook.seconds if self._webhook else 0.0)
+        self._seconds = (
+            settings.getfloat("FRONTIER_LEASE_SECONDS") + _BEYOND + (self._webhook.seconds if self._webhook else 0.0)
+        )
+        self._claim_ms = max(1000, round(settings.getfloat("FRONTIER_LEASE_SECONDS") * 1000))
+        """A claim holds so long without being renewed, as leases do."""
         self._kept = settings.getint("FRONTIER_KEEP_SECONDS")
 
     async def judge(self, crawl: str) -> list[SiteResult]:
@@ -80,7 +82,7 @@ class FleetMonitors:
 
     async def _claim(self, crawl: str) -> tuple[str, float]:
         """(yours, busy or done, the seconds that whoever is at it has it for at least)."""
-        what, *left = await self._told(crawl, "claim", _CLAIM, _MOST_TRIES)
+        what, *left = await self._told(crawl, "claim", self._claim_ms, _MOST_TRIES)
         return what.decode(), left[0] / 1000 if left else 0.0
 
     async def _told(self, crawl: str, action: str, *arguments: str | bytes | float) -> Any:
@@ -98,7 +100,7 @@ class FleetMonitors:
 
     async def _renew(self, crawl: str) -> None:
         while True:
-            await asyncio.sleep(_CLAIM / 3000)
+            await asyncio.sleep(self._claim_ms / 3000)
             await self._claim(crawl)
 
     async def _all_of(self, crawl: str) -> tuple[list[SiteResult], list[SiteResult]]:

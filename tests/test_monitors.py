@@ -98,7 +98,7 @@ def test_pages_that_fail_are_an_alarm_even_in_a_first_crawl(shop: MonitoredShop)
     for name in shop.names[:10]:
         shop.server.pages[f"/{name}"] = Page("", 500)
     shop.server.pages["/p19"] = Page("", 404)
-    finished = shop.crawl("c1")
+    finished = shop.crawl("c1", BREAKER_FAILURES=100)
     [event] = finished.events("monitor failed")
     assert event["monitor"] == "errors"
     result = shop.result()
@@ -194,6 +194,26 @@ def test_cancelled_crawls_and_crawls_of_given_urls_are_not_judged(shop: Monitore
     [ended] = ends([process])
     assert (ended.code, ended.events("site judged")) == (0, [])
     assert "no crawl of a site was judged yet" in shop.seine.run("frontier", "monitors").out
+
+
+def test_the_command_shows_sites_and_a_sites_history_and_forgets_it(shop: MonitoredShop) -> None:
+    shop.crawl("c1")
+    shop.remove(*shop.names[10:])
+    shop.crawl("c2")
+    told = shop.seine.run("frontier", "monitors").out.splitlines()
+    assert told[1].split()[:3] == ["shop", "error", "c2"]
+    assert "  shop  error  products: 10 products, 20 before" in told
+    lines = shop.seine.run("frontier", "monitors", "shop").out.splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["c2", "error"], ["c1", "ok"]]
+    assert shop.result()["failed"] == {"products": "error"}
+
+    refused = shop.seine.run("frontier", "monitors", "--forget", "shop")
+    assert (refused.code, "add --yes" in refused.err) == (2, True)
+    assert shop.seine.run("frontier", "monitors", "--forget", "shop", "--yes").code == 0
+    unknown = shop.seine.run("frontier", "monitors", "shop")
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "no crawl of shop was judged" in unknown.err
+    assert failed(shop.crawl("c3")) == []
 
 
 def test_a_crawl_that_met_another_limit_is_not_compared(shop: MonitoredShop) -> None:

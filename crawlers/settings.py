@@ -322,6 +322,7 @@ EXTENSIONS = {
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }
 MONITORS = env("MONITORS", bool, True, "whether what each site's crawl came to is judged (docs/monitors.md)")
+OWN_MONITORS = False  # `scrapy crawl` without Redis sets it: `shell`, `parse` and `check` are no crawls
 MONITORS_FAIL = env("MONITORS_FAIL", str, "never", "what ends with exit code 3: never, error, warning (or worse)")
 MONITORS_WEBHOOK_URL = env(
     "MONITORS_WEBHOOK_URL", str, None, "where alarms are posted to, as JSON; unset: nowhere", is_secret=True

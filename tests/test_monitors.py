@@ -106,13 +106,28 @@ def test_pages_that_fail_are_an_alarm_even_in_a_first_crawl(shop: MonitoredShop)
     assert result["error_rate"] == round(10 / 21, 4)
 
 
-def test_walls_count_as_errors_however_the_request_ends(shop: MonitoredShop) -> None:
-    wall = Page("<title>Attention Required! | Cloudflare</title>", 403, {"cf-mitigated": "challenge"})
+WALL = Page("<title>Attention Required! | Cloudflare</title>", 403, {"cf-mitigated": "challenge"})
+
+
+@pytest.mark.parametrize("with_redis", [True, False], ids=["a fleet", "a process by itself"])
+def test_walls_count_as_errors_however_the_request_ends(shop: MonitoredShop, *, with_redis: bool) -> None:
+    shop.seine.env |= {} if with_redis else {"REDIS_URL": ""}
     good = shop.server.pages["/p0"]
-    shop.server.pages["/p0"] = lambda earlier: wall if not earlier else good
-    shop.crawl("c1", RETRY_TIMES=2)
-    result = shop.result()
-    assert (result["walls"], result["dead"], result["products"]) == (1, 0, 20)
+    shop.server.pages["/p0"] = lambda earlier: WALL if not earlier else good
+    shop.server.pages["/p1"] = WALL
+    [event] = shop.crawl("c1", RETRY_TIMES=1).events("site judged")
+    # An attempt at /p0, the first one at /p1, and /p1 itself, which is dead.
+    assert (event["products"], event["requests"], event["error_rate"]) == (19, 21, round(3 / 23, 4))
+
+
+def test_what_is_no_crawl_is_not_judged(offline: Seine, web: Callable[..., WebServer]) -> None:
+    shop = MonitoredShop(offline, web({}))
+    shop.describe("min_products = 30")
+    shop.show()
+    parsed = offline.run("parse", "--spider", "product_spider", f"{shop.server.url}/p1", "-s", "LOG_ENABLED=1")
+    assert parsed.code == 0, parsed.err
+    assert "Lamp p1" in parsed.out
+    assert "judged" not in parsed.err
 
 
 def test_what_a_site_asks_for_at_least_and_what_it_switches_off_are_kept_to(shop: MonitoredShop) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
 
+from crawlers.bans.hooks import ban_detected
 from crawlers.bans.signatures import KINDS
 from crawlers.budgets import site_of
 from crawlers.monitors import telling
@@ -20,7 +21,7 @@ from crawlers.monitors.tally import Tally
 from crawlers.monitors.webhook import Webhook
 
 if TYPE_CHECKING:
-    from scrapy import Spider
+    from scrapy import Request, Spider
     from scrapy.crawler import Crawler
 
     from crawlers.outcomes import RequestRecord
@@ -40,11 +41,12 @@ class OwnMonitors:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         settings = crawler.settings
-        if not settings.getbool("MONITORS") or settings.getbool("FRONTIER_ENABLED"):
-            raise NotConfigured("MONITORS is not set, or the frontier's workers do it together")
+        if not settings.getbool("MONITORS") or not settings.getbool("OWN_MONITORS"):
+            raise NotConfigured("this is no crawl, or the frontier's workers do it together")
         extension = cls(crawler)
         crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
         crawler.signals.connect(extension.spider_closed, signal=signals.spider_closed)
+        crawler.signals.connect(extension.met_wall, signal=ban_detected)
         return extension
 
     def spider_opened(self, spider: Spider) -> None:
@@ -54,15 +56,22 @@ class OwnMonitors:
         if targets is not None and not targets.urls:
             self._tallies = {name: Tally() for name in targets.sites}
 
+    def met_wall(self, request: Request) -> None:
+        """An attempt has met one."""
+        site = site_of(request, self._crawler.spider)
+        if site is not None and site.name in self._tallies:
+            self._tallies[site.name].requests["walls"] += 1
+
     def ended(self, record: RequestRecord, outcome: str, reason: str) -> None:
         """A request has come to an end, or to another attempt."""
         site = site_of(record.request, self._crawler.spider) if self._tallies else None
         if site is None or site.name not in self._tallies or outcome == "pending":
             return
-        requests: Counter[str] = self._tallies[site.name].requests
         if outcome == "retried":
-            requests["walls"] += reason in KINDS
             return
+        requests: Counter[str] = self._tallies[site.name].requests
+        if outcome == "dead" and reason in KINDS:
+            requests["walls"] -= 1  # it is one of the dead
         requests["ended" if outcome != "dead" else "missing" if reason in _MISSING else "dead"] += 1
         for note in notes_of(record, outcome, reason, self._tallies):
             self._tallies[str(note[2])].add(note)

@@ -142,6 +142,7 @@ class FleetMonitors:
         if said != b"recorded":
             return (result if said == b"known" else None), False
         telling.tell(result)
+        await self._control.ask(lambda crawls: crawls.everywhere(crawl, ("UNLINK", f"site:{site.name}:sample")))
         return result, True
 
     async def _alarm(self, crawl: str, results: list[SiteResult]) -> None:
@@ -160,5 +161,6 @@ class FleetMonitors:
         return Site(name=name, domains=())
 
     def _scope(self) -> str:
-        """What a crawl that met a page limit was limited to; the site's own limits are in its TOML."""
-        return " ".join(f"{name}={self._settings.getint(name)}" for name in _LIMITS)
+        """What a crawl that met a page limit was limited to; the site's own limit is always the same."""
+        limits = {name: self._settings.getint(name) for name in _LIMITS}
+        return " ".join(f"{name}={limit}" for name, limit in limits.items() if limit)

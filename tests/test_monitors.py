@@ -12,6 +12,7 @@ import pytest
 
 from tests.fleet import FrontierSeine
 from tests.monitored import MonitoredShop, failed
+from tests.polling import until
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.servers.webhook import WebhookServer
@@ -177,6 +178,24 @@ def test_where_no_worker_was_left_the_next_crawl_tells_of_the_one_before(
     assert {row["crawl_id"]: row["products"] for row in shop.history()} == {"c1": 20, "c2": 20}
 
 
+def test_a_worker_that_waits_for_the_next_crawl_judges_each_and_ends_as_it_should(
+    shop: MonitoredShop, redis_server: RedisServer
+) -> None:
+    worker = shop.seine.start(*shop.arguments("", FRONTIER_WAIT=1, MONITORS_FAIL="error"))
+    client, registry = redis_server.client(), f"{shop.seine.env['FRONTIER_NAMESPACE']}:{{0}}:product_spider"
+    until(lambda: client.llen(f"{registry}:monitors:history:shop") == 1, "the first crawl is not judged")
+    until(lambda: not client.zcard(f"{registry}:monitors:due"), "it is judged still")
+    shop.remove(*shop.names[10:])
+    second = shop.crawl("", FRONTIER_WAIT=0)
+    until(lambda: client.llen(f"{registry}:monitors:history:shop") == 2, "the second crawl is not judged")
+    until(lambda: not client.zcard(f"{registry}:monitors:due"), "it is judged still")
+    worker.terminate()
+    [ended] = ends([worker])
+    assert ended.code == 0
+    assert sorted([*failed(second), *failed(ended)]) == ["products"]
+    assert [row["status"] for row in shop.history()] == ["error", "ok"]
+
+
 def test_a_site_whose_domains_lie_in_several_shards_is_counted_in_all_of_them(
     fleet: FrontierSeine, web: Callable[..., WebServer]
 ) -> None:
@@ -209,6 +228,7 @@ def test_cancelled_crawls_and_crawls_of_given_urls_are_not_judged(shop: Monitore
     [ended] = ends([process])
     assert (ended.code, ended.events("site judged")) == (0, [])
     assert "no crawl of a site was judged yet" in shop.seine.run("frontier", "monitors").out
+    assert [event["crawl"] for event in shop.crawl("c2").events("site judged")] == ["c2"]
 
 
 def test_the_command_shows_sites_and_a_sites_history_and_forgets_it(shop: MonitoredShop) -> None:

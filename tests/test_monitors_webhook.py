@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from scrapy.settings import Settings
 
+from crawlers.masking.hidden import passwords
 from crawlers.monitors import webhook
 from crawlers.monitors.judging import judged
 from crawlers.monitors.result import SiteResult
@@ -99,6 +100,11 @@ def test_what_is_posted_is_a_matter_of_the_level(level: str, posted: list[SiteRe
 
 def test_an_address_where_nobody_listens_fails_nothing(nowhere: str) -> None:
     assert asyncio.run(Webhook(f"http://{nowhere}/", seconds=0.2).post("product_spider", [BROKEN])) == []
+
+
+def test_no_log_shows_where_it_is() -> None:
+    url = "https://hooks.example/services/T0/B1/s3cret"
+    assert url in passwords(Settings({"SETTINGS_CONTRACT": {}, "MONITORS_WEBHOOK_URL": url}))
 
 
 def test_a_webhook_that_is_not_set_is_none() -> None:

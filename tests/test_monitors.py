@@ -17,6 +17,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 from tests.servers.webhook import WebhookServer
 from tests.support import Finished, Seine, consume, events_in
+from tests.test_frontier_redis import documented_rule
 
 PIPELINES = {
     "pipelines.validation.ValidationPipeline": 100,
@@ -194,6 +195,23 @@ def test_a_worker_that_waits_for_the_next_crawl_judges_each_and_ends_as_it_shoul
     assert ended.code == 0
     assert sorted([*failed(second), *failed(ended)]) == ["products"]
     assert [row["status"] for row in shop.history()] == ["error", "ok"]
+
+
+def test_the_documented_rights_are_enough_to_judge(shop: MonitoredShop, redis_server: RedisServer) -> None:
+    namespace = shop.seine.env["FRONTIER_NAMESPACE"]
+    rule = [part.replace("seine", namespace) for part in documented_rule()]
+    client = redis_server.client()
+    client.execute_command("ACL", "SETUSER", namespace, "reset", *rule[:1], ">s3cret-of-the-user", *rule[2:])
+    shop.seine.env["REDIS_URL"] = redis_server.url.replace("redis://", f"redis://{namespace}:s3cret-of-the-user@")
+    try:
+        for name in ("c1", "c2"):
+            assert shop.crawl(name).events("site judged", status="ok")
+        assert shop.result()["prices"]["compared"] == 20
+        assert shop.seine.run("frontier", "monitors", "--forget", "shop", "--yes").code == 0
+        refused = {entry["object"] for entry in client.acl_log() if entry["username"] == namespace}
+        assert refused <= {"client"}  # how redis-py introduces itself
+    finally:
+        client.acl_deluser(namespace)
 
 
 def test_a_site_whose_domains_lie_in_several_shards_is_counted_in_all_of_them(

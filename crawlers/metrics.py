@@ -117,6 +117,31 @@ FRONTIER_AWAY = Gauge("seine_frontier_away", "1 while a shard's Redis takes noth
 LEASES_STALE = Counter("seine_leases_stale", "Settlements refused: the lease had gone.", registry=REGISTRY)
 LEASES_LOST = Counter("seine_leases_lost", "Leases that went to another worker.", registry=REGISTRY)
 
+MONITOR_FAILURES = Counter(
+    "seine_monitor_failures",
+    "Monitors that failed, of the crawls that this worker judged.",
+    ("site", "monitor", "level"),
+    registry=REGISTRY,
+)
+MONITOR_WEBHOOKS = Counter("seine_monitor_webhooks", "Alarms: posted, failed.", ("result",), registry=REGISTRY)
+# These are of each site's last complete crawl, from Redis: who exports the fleet's state sets them.
+MONITOR_FAILED = Gauge(
+    "seine_monitor_failed", "Of a site's last crawl: 1 a warning, 2 an error.", ("site", "monitor"), registry=REGISTRY
+)
+SITE_PRODUCTS = Gauge("seine_site_products", "That its last crawl saw.", ("site",), registry=REGISTRY)
+SITE_FIELD_COVERAGE = Gauge(
+    "seine_site_field_coverage", "The share of its products that have a field.", ("site", "field"), registry=REGISTRY
+)
+SITE_ERROR_RATE = Gauge(
+    "seine_site_error_rate", "The share of its requests that died or met a wall.", ("site",), registry=REGISTRY
+)
+SITE_JUDGED = Gauge(
+    "seine_site_judged_timestamp_seconds", "When its last crawl was complete.", ("site",), registry=REGISTRY
+)
+SITE_LAST_PRODUCTS = Gauge(
+    "seine_site_last_products_timestamp_seconds", "When a crawl last saw any product.", ("site",), registry=REGISTRY
+)
+
 CONTENT_DROPPED = Counter("seine_content_dropped", "Pages not stored: they could not be masked.", registry=REGISTRY)
 CLAIMS = Counter("seine_claims", "Large fields: stored, or known from before.", ("result",), registry=REGISTRY)
 CLAIM_BYTES = Counter("seine_claim_bytes", "Bytes stored outside of records.", registry=REGISTRY)

@@ -61,6 +61,8 @@ class RequestRecord:
     """Of this attempt, where there is tracing; see crawlers/tracing."""
     notes: dict[tuple[str, str], Any] = field(default_factory=dict)
     """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
+    counted: list[Any] = field(default_factory=list)
+    """Notes on the products that it showed, whose records are where they should be: crawlers/monitors."""
     filtered: str | None = None
     withheld: str | None = None
     """Why an item was not taken, before any pipeline saw it."""
@@ -166,6 +168,12 @@ def traced_step(name: str, **attributes: Any) -> Iterator[None]:
         step.end(error)
         raise
     step.end()
+
+
+def note_product(note: Any) -> None:
+    """An item of the response is a product to be counted, as `note` says; None is none."""
+    if note is not None and (record := CURRENT.get()) is not None:
+        record.counted.append(note)
 
 
 def note_parsed() -> None:

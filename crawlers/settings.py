@@ -316,6 +316,7 @@ AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit 
 EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.tracing.Tracing": 60,
+    "crawlers.extensions.monitors.OwnMonitors": 90,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
     "crawlers.extensions.status.WorkerStatus": 150,
     "browser_pool.warm_start.WarmStart": 200,
@@ -323,6 +324,17 @@ EXTENSIONS = {
     "crawlers.extensions.heap.FrozenHeap": 900,
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }
+MONITORS = env("MONITORS", bool, True, "whether what each site's crawl came to is judged (docs/monitors.md)")
+OWN_MONITORS = False  # `scrapy crawl` without Redis sets it: `shell`, `parse` and `check` are no crawls
+MONITORS_FAIL = env("MONITORS_FAIL", str, "never", "what ends with exit code 3: never, error, warning (or worse)")
+MONITORS_WEBHOOK_URL = env(
+    "MONITORS_WEBHOOK_URL", str, None, "where alarms are posted to, as JSON; unset: nowhere", is_secret=True
+)
+MONITORS_WEBHOOK_SECRET = env(
+    "MONITORS_WEBHOOK_SECRET", str, None, "key of the posts' HMAC-SHA256; unset: not signed", is_secret=True
+)
+MONITORS_WEBHOOK_LEVEL = env("MONITORS_WEBHOOK_LEVEL", str, "warning", "what is posted: error, warning (or worse), all")
+MONITORS_WEBHOOK_SECONDS = env("MONITORS_WEBHOOK_SECONDS", float, 30.0, "for all posts of a crawl, repeats among them")
 LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")
 LOG_STYLE = env("LOG_STYLE", str, "auto", "json, pretty, or auto: pretty on a terminal, json elsewhere")
 NO_COLOR = env("NO_COLOR", str, None, "set to anything: no colours on a terminal")

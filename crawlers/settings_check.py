@@ -51,6 +51,7 @@ _POSITIVE = {
     "BROWSER_RETIRE_MEMORY",
     "BROWSER_PAGE_MEMORY",
     "BROWSER_LAUNCH_TIMEOUT",
+    "MONITORS_WEBHOOK_SECONDS",
     "ROBOTSTXT_STALE",
     "ROUTING_SLIPS",
 }
@@ -60,6 +61,8 @@ _CHOICES = {
     "IDENTITY": ("bot", "browser"),
     "LOG_STYLE": ("auto", "json", "pretty"),
     "OTEL_TRACES_EXPORTER": ("otlp", "none"),
+    "MONITORS_FAIL": ("never", "error", "warning"),
+    "MONITORS_WEBHOOK_LEVEL": ("error", "warning", "all"),
     "KAFKA_DELIVERY": ("at_least_once", "exactly_once"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
@@ -90,6 +93,8 @@ def check_settings(settings: Any) -> None:
     for name in (*_CHOICES, *_PATTERNS, *_URLS, *_FILES):
         if value := settings.get(name):
             _check_text(name, str(value))
+    if (hook := settings.get("MONITORS_WEBHOOK_URL")) and not is_web_url(hook):
+        raise UserError("MONITORS_WEBHOOK_URL: expected a URL that starts with http:// or https://")  # it is secret
     _check_claims(settings)
     read_ports(str(settings.get("STATUS_PORT") or ""))
     check_remote(settings)

@@ -17,6 +17,8 @@ from crawlers.exceptions import SiteError, UserError
 from crawlers.extraction.currencies import CURRENCIES
 from crawlers.fetching.addresses import AddressRules
 from crawlers.masking.rules import FieldRules, MaskingRules, PatternRules, expected_actions
+from crawlers.monitors.rules import MONITORS, MonitorRules
+from crawlers.monitors.rules import mistakes_of as monitor_mistakes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +144,8 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True, dict=True):
     """Whether and how its pages are rendered by a browser."""
     masking: MaskingRules = MaskingRules()
     """What is masked in the site's records, pages and logs, before the fleet's own rules."""
+    monitors: MonitorRules = MonitorRules()
+    """What of its crawls is an alarm."""
 
     def owns(self, url: str) -> bool:
         """Whether `url` is of one of the site's domains."""
@@ -254,6 +258,7 @@ _TABLES = {
     "changes": Changes,
     "browser": BrowserRules,
     "browser.actions": Action,
+    "monitors": MonitorRules,
     "masking": MaskingRules,
     "masking.patterns": PatternRules,
     "masking.fields": FieldRules,
@@ -263,6 +268,8 @@ _CHOICES = {
     "browser.block": BLOCKED,
     "browser.wait_until": WAIT_UNTIL,
     "identities.kind": get_args(IdentityKind),
+    "monitors.off": MONITORS,
+    "monitors.warn": MONITORS,
 }
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
@@ -323,6 +330,8 @@ def _check(site: Site, source: _Source) -> None:
     _check_identities(site.identities, source)
     for key, mistake in mistakes_of(site.browser):
         raise source.error(f"browser.{key}", mistake)
+    for key, mistake in monitor_mistakes_of(site.monitors):
+        raise source.error(f"monitors.{key}", mistake)
 
 
 def _check_changes(changes: Changes, source: _Source) -> None:

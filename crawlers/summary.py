@@ -8,10 +8,14 @@ from typing import Any, Self
 
 import structlog
 
+from crawlers.monitors.telling import failures_in, is_failure
+
 log = structlog.get_logger("seine.crawl")
 
 _GOOD = ("delivered", "expanded", "empty", "filtered")
 _NOWHERE = "nowhere: set KAFKA_BOOTSTRAP_SERVERS, or add -O out.jsonl"
+ALARM = 3
+"""The exit code of a crawl that is done, and of which a monitor says that something is wrong with a site."""
 _GOOD_ENDINGS = ("finished", "shutdown", "drained", "cancelled")
 
 
@@ -29,6 +33,10 @@ class CrawlSummary:
     destination: str
     fleet: dict[str, int]
     """With a frontier: the crawl's requests by outcome, of all workers; else empty."""
+    monitors: dict[str, list[str]]
+    """Level -> 'site monitor' of those that failed, where this worker judged the crawl."""
+    fails_at: str
+    """MONITORS_FAIL."""
 
     @classmethod
     def of(cls, crawler: Any) -> Self:
@@ -44,6 +52,8 @@ class CrawlSummary:
             fates={name: n for name, n in _below(stats, "items/").items() if n and name != "scraped"},
             reasons=_reasons(stats),
             fleet=_below(stats, "frontier/"),
+            monitors=failures_in(stats),
+            fails_at=str(crawler.settings["MONITORS_FAIL"]),
             destination=f"topic {topic} at {servers}" if servers else feeds or _NOWHERE,
         )
 
@@ -70,6 +80,13 @@ class CrawlSummary:
         counts = {"pages": self.outcomes, "products": self.fates, "fleet": self.fleet, "reasons": self.reasons}
         (log.warning if self.failed else log.info)("crawl over", **ending, **counts)
 
+    @property
+    def exit_code(self) -> int:
+        """0, 1 where it failed, ALARM where it did what it should and a monitor failed that MONITORS_FAIL minds."""
+        if self.failed:
+            return 1
+        return ALARM if is_failure(self.monitors, self.fails_at) else 0
+
     def print(self) -> None:
         """Write the summary to stderr, which leaves stdout to `-O -`."""
         products = self.fates.get("acknowledged", self.fates.get("passed", 0))
@@ -84,6 +101,7 @@ class CrawlSummary:
             lines.insert(1, f"  crawl     {sum(self.fleet.values())}: {_listed(self.fleet)}, by all workers")
         if self.reasons:
             lines.append(f"  reasons   {_listed(self.reasons)}")
+        lines += [f"  monitors  {level}: {', '.join(found)}" for level, found in sorted(self.monitors.items())]
         print("\n".join(lines), file=sys.stderr)
 
     def _rates(self, products: int) -> str:

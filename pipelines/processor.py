@@ -13,7 +13,8 @@ from crawlers.changes.memory import ProductMemory
 from crawlers.changes.options import emits_changes
 from crawlers.exceptions import DeadLetter, Undelivered
 from crawlers.measuring import measure_item
-from crawlers.outcomes import note_fate
+from crawlers.monitors.counting import note_of
+from crawlers.outcomes import note_fate, note_product
 from pipelines.changes import Unchanged, outdate, vouch_for
 from pipelines.dead_letter import DeadLetters
 from pipelines.delivery import is_exactly_once
@@ -56,10 +57,12 @@ class FateProcessor(ItemPipelineManager):
         return super().from_crawler(crawler)
 
     async def process_item_async(self, item: Any) -> Any:
+        note = note_of(item)  # as its page shows it: what later stages mask or drop was there
         try:
             result = await super().process_item_async(item)
         except Unchanged:
             self._settle(item, "unchanged")
+            note_product(note)
             raise
         except DropItem as error:
             self._settle(item, "dropped", type(error).__name__, str(error))
@@ -71,6 +74,7 @@ class FateProcessor(ItemPipelineManager):
             await self._bury(item, error)
             raise DropItem(f"dead letter: {error}") from error
         self._settle(item, self._good)
+        note_product(note)
         return result
 
     async def _bury(self, item: Any, error: Exception) -> None:

@@ -69,7 +69,7 @@ def documented_rule() -> list[str]:
 def commands_used() -> set[str]:
     """The commands of the scripts and of the modules that talk to Redis, in lower case."""
     scripts = {name for source in SOURCES.values() for name in re.findall(r"call\('([A-Z]+)'", source)}
-    folders = ("frontier", "changes", "proxies", "robots")
+    folders = ("frontier", "changes", "monitors", "proxies", "robots")
     sources = (path.read_text() for folder in folders for path in (ROOT / "crawlers" / folder).glob("*.py"))
     words = {word for source in sources for word in re.findall(r"\"([A-Z]{3,})\"", source)}
     return {name.lower() for name in scripts | words}

@@ -32,6 +32,10 @@ from tests.support import Seine
         ("KAFKA_SSL_CA_LOCATION", "/no/such/file.pem", "expected a file"),
         ("SCHEMA_REGISTRY_URL", "127.0.0.1:8081", "expected a URL"),
         ("SCHEMA_REGISTRY_URL", "http://[::1", "expected a URL"),
+        ("MONITORS", "maybe", "expected 0 or 1"),
+        ("MONITORS_FAIL", "always", "expected one of never, error, warning"),
+        ("MONITORS_WEBHOOK_LEVEL", "none", "expected one of error, warning, all"),
+        ("MONITORS_WEBHOOK_SECONDS", "0", "expected a number above 0"),
     ],
 )
 def test_a_wrong_value_is_told(name: str, value: str, expected: str) -> None:
@@ -53,6 +57,13 @@ def test_a_wrong_value_is_told(name: str, value: str, expected: str) -> None:
 )
 def test_a_right_value_passes(name: str, value: str) -> None:
     check_settings(_settings(**{name: value}))
+
+
+@pytest.mark.parametrize("url", ["hooks.example/s3cret", "ftp://hooks.example/s3cret", "http://[::1"])
+def test_a_wrong_webhook_is_told_without_its_secret(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_settings(_settings(MONITORS_WEBHOOK_URL=url))
+    assert str(caught.value) == "MONITORS_WEBHOOK_URL: expected a URL that starts with http:// or https://"
 
 
 def test_a_crawl_refuses_a_wrong_setting_in_one_line(offline: Seine) -> None:

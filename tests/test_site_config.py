@@ -72,6 +72,37 @@ _MISTAKES = {
         ["max_interval = 60", "expected min_interval from 1 to it, got 90"],
     ),
     "an interval below 0": (_START + "[changes]\nmax_interval = -1\n", 4, ["max_interval = -1", "at least 0"]),
+    "a monitor that is none": (
+        _START + '[monitors]\noff = ["prizes"]\n',
+        4,
+        ["'prizes'", "expected one of products, coverage, errors"],
+    ),
+    "an unknown key of the monitors": (
+        _START + "[monitors]\nmin = 1\n",
+        4,
+        ["unknown key monitors.min", "min_products"],
+    ),
+    "a share above one": (
+        _START + "[monitors]\nproducts_ratio = 70\n",
+        4,
+        ["products_ratio = 70", "share from 0 to 1"],
+    ),
+    "a share that is no number": (_START + "[monitors]\nerror_rise = nan\n", 4, ["error_rise = nan", "from 0 to 1"]),
+    "a rise that is none": (_START + "[monitors]\nproducts_rise = 1\n", 4, ["products_rise = 1", "above 1"]),
+    "fewer products than none": (_START + "[monitors]\nmin_products = -1\n", 4, ["min_products = -1", "from 0"]),
+    "a history without a crawl": (_START + "[monitors]\nafter = 0\n", 4, ["after = 0", "from 1 to 10"]),
+    "a history that is not kept": (_START + "[monitors]\nwindow = 31\n", 4, ["window = 31", "from 1 to 30"]),
+    "a field that is not covered": (_START + '[monitors]\nfields = ["cost"]\n', 4, ["'cost'", "expected some of name"]),
+    "a least coverage of no field": (
+        _START + "[monitors]\nmin_coverage = { cost = 0.9 }\n",
+        4,
+        ["'cost'", "expected one of name"],
+    ),
+    "a least coverage that is none": (
+        _START + '[monitors]\nmin_coverage = { price = "all" }\n',
+        4,
+        ["monitors.min_coverage", "expected a number", "got text"],
+    ),
     "an unknown currency": (_START + 'currency = "DOLLAR"\n', 3, ["'DOLLAR'", "expected an ISO 4217 code"]),
     "a locale that is none": (_START + 'locale = "en_US!"\n', 3, ["'en_US!'", "expected a BCP 47 tag"]),
 }

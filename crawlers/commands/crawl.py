@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Command(ScrapyCrawl):
-    """Exit code 0: the crawl finished or was asked to stop. 1: it failed. 2: what was asked for is wrong."""
+    """Exit code 0: the crawl finished or was asked to stop. 1: it failed. 2: what was asked for is wrong.
+
+    3: it finished, and a monitor says that something is wrong with a site, where MONITORS_FAIL asks for that.
+    """
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)
@@ -50,7 +53,7 @@ class Command(ScrapyCrawl):
         summary = CrawlSummary.of(crawler)
         summary.tell()
         summary.print()
-        self.exitcode = int(summary.failed)
+        self.exitcode = summary.exit_code
 
     def _raise_failure(self, task: Any) -> None:
         error = task.exception() if task.done() and not task.cancelled() else None

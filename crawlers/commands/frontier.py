@@ -45,6 +45,12 @@ class Command(VerbCommand):
             1,
         ),
         "serve": Verb("crawlers.status.serving.serve", "serve", ""),
+        "monitors": Verb(
+            "crawlers.frontier.verbs.monitors.monitors",
+            "monitors [SITE] [--top N] [--json] [--forget SITE [--yes]]",
+            "top json forget",
+            None,
+        ),
         "pause": Verb("crawlers.frontier.verbs.steer.pause", "pause [--crawl ID]", "crawl"),
         "resume": Verb("crawlers.frontier.verbs.steer.resume", "resume [--crawl ID]", "crawl"),
         "drain": Verb("crawlers.frontier.verbs.steer.drain", "drain [--crawl ID]", "crawl"),
@@ -75,15 +81,19 @@ class Command(VerbCommand):
         add = parser.add_argument
         add("--spider", default="product_spider", metavar="NAME", help="whose crawls (default: product_spider)")
         add("--crawl", metavar="ID", help="which crawl (default: the one that is open, else the newest)")
-        add("--json", action="store_true", help="status, why, domains, proxies, routes, crawls: one JSON object")
+        add(
+            "--json",
+            action="store_true",
+            help="status, why, domains, proxies, routes, crawls, monitors: one JSON object",
+        )
         add(
             "--since", metavar="AGE", help="why: how far back the audit trail is read, such as 12h or 7d (default: all)"
         )
         add("--seconds", type=float, metavar="N", help="why: how long it is read at most (default: 60)")
         add("--watch", action="store_true", help="status: again every second, until Ctrl-C")
-        add("--top", type=int, metavar="N", help="status, domains, proxies, crawls: how many")
+        add("--top", type=int, metavar="N", help="status, domains, proxies, crawls, monitors: how many")
         add("--domain", metavar="D", help="domains, proxies, requeue: only that one")
-        add("--forget", metavar="D", help="domains: close its circuit, forget how slow it was")
+        add("--forget", metavar="D", help="domains: close its circuit, forget how slow it was; monitors: its history")
         add("--http", metavar="PATTERN", help="routes: its pages by HTTP alone, whatever was learnt")
         add("--browser", metavar="PATTERN", help="routes: its pages by the browser alone")
         add("--learn", metavar="PATTERN", help="routes: take such a word back, and learn anew")

@@ -20,6 +20,7 @@ from crawlers.budgets import site_name
 from crawlers.domains import domain_of
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
+from crawlers.extensions.monitors import OwnMonitors
 from crawlers.extensions.tracing import Tracing
 from crawlers.lineage import worker_name
 from crawlers.logs import bind_process
@@ -58,6 +59,7 @@ class RequestOutcomes:
         self._tracing: Tracing | None = None
         self._letters: RequestLetters | None = None
         self._is_exactly_once = is_exactly_once(crawler.settings)
+        self._monitors: OwnMonitors | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -78,6 +80,7 @@ class RequestOutcomes:
         self._frontier = scheduler if hasattr(scheduler, "finished") else None
         self._audit = self._crawler.get_extension(AuditTrail)
         self._tracing = self._crawler.get_extension(Tracing)
+        self._monitors = self._crawler.get_extension(OwnMonitors)
         if self._audit is not None and self._frontier is None:
             self._wait_for_room()
 
@@ -169,6 +172,8 @@ class RequestOutcomes:
             self._frontier.finished(record.request, record, outcome, reason, result)
         if record.trace is not None:
             record.trace.settled(outcome, reason, told)
+        if self._monitors is not None:
+            self._monitors.ended(record, outcome, reason)
 
     def tell_unreadable(self, lease: Lease, reason: str, error: str) -> None:
         """A request has died of what is stored of it, before it was one."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgpack
 
 from crawlers.exceptions import UserError
+from crawlers.frontier.connection import failed
 from crawlers.frontier.fingerprints import PROJECT
 from crawlers.frontier.paging import escaped, pages
-from crawlers.frontier.scripts import run
+from crawlers.frontier.scripts import Command, run
 from crawlers.lineage import fresh_crawl_id
 
 if TYPE_CHECKING:
@@ -191,9 +192,11 @@ class Crawls:
         definition = Definition.read((await self.describe(name))["definition"])
         return definition.formula if definition is not None else PROJECT
 
-    async def set_state(self, crawl: str, state: str, *, may_reopen: bool = False) -> tuple[str, str]:
+    async def set_state(
+        self, crawl: str, state: str, *, may_reopen: bool = False, is_judged: bool = False
+    ) -> tuple[str, str]:
         """(state that it has now, state that it had); a complete crawl stays so, unless it `may_reopen`."""
-        now, had = (part.decode() for part in await self._run("state", crawl, state, int(may_reopen)))
+        now, had = (part.decode() for part in await self._run("state", crawl, state, int(may_reopen), int(is_judged)))
         if now == state and state != "gone":
             await self._everywhere(crawl, state)
         return now, had
@@ -250,8 +253,10 @@ class Crawls:
         total.versions = tuple(versions)
         return total
 
-    async def complete(self, crawl: str, keep_seconds: int) -> bool:
+    async def complete(self, crawl: str, keep_seconds: int, *, is_judged: bool = False) -> bool:
         """Whether the crawl is complete; the last worker to find nothing open makes it so.
+
+        `is_judged`: from then on, what it came to is to be judged by a worker (lua/judge.lua).
 
         It is not while a dead letter is to be written. A double collect: what was empty in every shard, twice, with
         nothing changed in between, was empty at once.
@@ -265,7 +270,7 @@ class Crawls:
             or (len(self._connections) > 1 and (await self.totals(crawl)).versions != first.versions)
         ):
             return False
-        state, had = await self.set_state(crawl, "complete")
+        state, had = await self.set_state(crawl, "complete", is_judged=is_judged)
         if state == "complete" and had != "complete":
             await self._expire(crawl, keep_seconds)
         return state == "complete"
@@ -301,6 +306,23 @@ class Crawls:
         async for batch in pages(self._connections[number], "SCAN", match=pattern):
             yield batch
 
+    async def judge(self, crawl: str, token: str, action: str, *arguments: str | bytes | float) -> Any:
+        """The reply of lua/judge.lua."""
+        return await self._run("judge", crawl, token, action, *arguments)
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The registry's replies."""
+        return _good(await self._registry.call(*commands))
+
+    async def everywhere(self, crawl: str, *commands: tuple[str, str, *tuple[int, ...]]) -> list[list[Any]]:
+        """The replies of every shard; the first argument of a command is a key below the crawl's root there."""
+        found = []
+        for number, connection in enumerate(self._connections):
+            root = self.keys.crawl(number, crawl)
+            asked: list[Command] = [(name, f"{root}:{key}", *rest) for name, key, *rest in commands]
+            found.append(_good(await connection.call(*asked)))
+        return found
+
     async def seeding(self, crawl: str, worker: str, action: str, number: int = 0) -> list[Any]:
         """The reply of lua/seeding.lua."""
         reply = await self._run("seeding", crawl, worker, action, number)
@@ -333,11 +355,18 @@ class Crawls:
             if depth_first is not None:
                 await connection.one("HSETNX", key, "depth_first", int(depth_first))
 
-    async def _run(self, script: str, *arguments: str | float) -> Any:
+    async def _run(self, script: str, *arguments: str | bytes | float) -> Any:
         return await self._registry.one(*run(script, self.keys.shard(0), self.keys.registry, *arguments))
+
+
+def _good(replies: list[Any]) -> list[Any]:
+    """`replies`, none of which is an error; the first that is is raised."""
+    if error := failed(replies):
+        raise error
+    return replies
 
 
 def _check_name(name: str) -> None:
     """A name is a part of keys: none may be the beginning of another's, nor one of the registry's own."""
-    if not re.fullmatch(r"[\w.@+=-]{1,200}", name) or name in ("crawl", "crawls", "open", "sites"):
+    if not re.fullmatch(r"[\w.@+=-]{1,200}", name) or name in ("crawl", "crawls", "open", "sites", "monitors"):
         raise UserError(f"FRONTIER_CRAWL_ID={name}: expected a crawl's name: letters, digits, and any of . _ @ + = -")

@@ -48,6 +48,9 @@ from crawlers.frontier.sending import NotLeased
 from crawlers.frontier.site_limits import tell_limits
 from crawlers.frontier.waiting import NextCrawl
 from crawlers.logs import bind_process
+from crawlers.monitors import telling
+from crawlers.monitors.counting import notes_of
+from crawlers.monitors.fleet import FleetMonitors
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.robots.fetching import ROBOTS_TXT
 from crawlers.robots.reducing import EVERYBODY
@@ -56,7 +59,7 @@ from pipelines.dead_letter import DeadLetters
 from pipelines.topics import products_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from scrapy import Spider
     from scrapy.crawler import Crawler
@@ -92,6 +95,9 @@ class FrontierScheduler(BaseScheduler):
         self._load = SinkLoad.of(crawler)
         self._exactly_once: Any = None
         self._letters: LetterWriter | None = None
+        self._monitors: FleetMonitors | None = None
+        self._monitored: frozenset[str] = frozenset()
+        """The sites whose products are counted in this crawl."""
         self._visits = Visits.of(crawler) if emits_changes(settings) else None
         self._leases: dict[Request, Lease] = {}
         self._ending: str | None = None
@@ -136,6 +142,9 @@ class FrontierScheduler(BaseScheduler):
         depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
+        if settings.getbool("MONITORS"):
+            known = getattr(spider, "targets", None)
+            self._monitors = FleetMonitors(settings, self.control, known.sites if known else {})
         await self._join(crawl, definition)
         worker = self.frontier.worker
         self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
@@ -161,6 +170,8 @@ class FrontierScheduler(BaseScheduler):
         if self._letters is not None:
             self._start(self._letters.run())
         self._start(self._watch())
+        if self._monitors is not None:
+            self._start(self._monitors.judge_left())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -190,6 +201,7 @@ class FrontierScheduler(BaseScheduler):
             self._spider.seeded_sites = None if definition.urls else frozenset(definition.sites)
             self._spider.follows_strangers = definition.is_of_list  # type: ignore[attr-defined]
             self._spider.follows = definition.follow  # type: ignore[attr-defined]
+        self._monitored = frozenset(definition.sites) if self._monitors is not None else frozenset()
         self._intake.fingerprint_by(definition.formula)
         self._spider.crawl_id = crawl  # type: ignore[attr-defined]
         bind_process(crawl_id=crawl)
@@ -343,11 +355,22 @@ class FrontierScheduler(BaseScheduler):
         while self._ending is None:
             await self.frontier.changed(_WATCH)
             ending = await self._find_ending()
-            if ending == "finished" and self._crawler.settings.getbool("FRONTIER_WAIT"):
+            waits = self._crawler.settings.getbool("FRONTIER_WAIT")
+            if ending == "finished" and self._monitors is not None and self._monitored:
+                await self._judge(self._monitors, waits=waits)
+            if ending == "finished" and waits:
                 await self._begin_next()
             else:
                 self._ending = ending
         self._wake()
+
+    async def _judge(self, monitors: FleetMonitors, *, waits: bool) -> None:
+        """A worker that ends stays until the crawl is judged; one that waits for the next crawl need not be held up."""
+        judging = monitors.judge(self.frontier.crawl)
+        if waits:
+            self._start(_result_unused(judging))
+        else:
+            telling.count(self._crawler.stats, await judging)
 
     async def _find_ending(self) -> str | None:
         states = self.frontier.states
@@ -362,7 +385,8 @@ class FrontierScheduler(BaseScheduler):
         if not await self._pushed.is_empty() or (self._gone is not None and await self._gone.tell()):
             return None
         keep = self._crawler.settings.getint("FRONTIER_KEEP_SECONDS")
-        if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep)):
+        is_judged = bool(self._monitored)
+        if await self.control.ask(lambda crawls: crawls.complete(self.frontier.crawl, keep, is_judged=is_judged)):
             return "cancelled" if "cancelled" in states else "finished"
         if self._letters is None:
             await self._explain_waiting()
@@ -557,6 +581,7 @@ class FrontierScheduler(BaseScheduler):
         if lease is None or lease.settled:
             return
         notes = self._visits.end(request, record, outcome) if self._visits is not None else [*record.notes.values()]
+        notes = [*notes, *notes_of(record, outcome, reason, self._monitored)]
         for why, count in record.middlewares.items():
             self.frontier.refuse(why, count)
         if outcome == "pending":
@@ -572,3 +597,7 @@ class FrontierScheduler(BaseScheduler):
         else:
             letters = (record.fates["dead"] or 1) if outcome == "dead" and self._letters is not None else 0
             self.frontier.settle(lease, outcome, reason, letters=letters, notes=notes)
+
+
+async def _result_unused(work: Awaitable[object]) -> None:
+    await work

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
-_SHARED = ("common", "products")
+_SHARED = ("common", "tallies", "products")
 """What stands before every script, in this order."""
 _HEAD = "\n".join((_FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name in _SHARED)
 

@@ -96,6 +96,7 @@ def passwords(settings: Any) -> set[str]:
         for text in settings.getlist(name) if kind == "list" else [settings.get(name)]:
             if isinstance(text, str) and "://" in text and "@" in text:
                 found |= _password_of(text)
+    found.add(str(settings.get("MONITORS_WEBHOOK_URL") or ""))
     found |= secrets_of(settings.get("BROWSER_REMOTE_URL") or "")
     for value in headers_of(settings).values():  # Bearer and the token, and the token
         found |= {value, value.rpartition(" ")[2]}

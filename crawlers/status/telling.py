@@ -14,6 +14,7 @@ from crawlers.site_config import load_sites
 
 if TYPE_CHECKING:
     from crawlers.frontier.fleet import Fleet
+    from crawlers.monitors.result import SiteResult
     from crawlers.status.view import FleetState, FleetView
 
 _LETTERS = 15
@@ -32,7 +33,19 @@ def told_of_fleet(state: FleetState) -> dict[str, Any]:
         "latest": state.latest,
         "troubled": [asdict(one) for one in state.survey.top if one.circuit != "closed" or one.slow_down > 1],
         "domains": {"known": state.survey.known, "circuits": dict(state.survey.circuits)},
+        "judged": [_judged(one) for one in state.judged],
         "memory": [asdict(one) for one in state.memory],
+    }
+
+
+def _judged(result: SiteResult) -> dict[str, Any]:
+    why = "; ".join(finding.message for finding in result.findings)
+    return {
+        "site": result.site,
+        "crawl": result.crawl_id,
+        "products": result.products,
+        "failed": result.failed,
+        "why": why,
     }
 
 

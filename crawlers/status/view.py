@@ -13,9 +13,13 @@ from crawlers.frontier.connection import AWAY, told
 from crawlers.frontier.fleet import Fleet
 from crawlers.frontier.politeness import Survey, survey
 from crawlers.frontier.report import Status, status_of, summaries
+from crawlers.monitors.store import read_results
+from crawlers.monitors.telling import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from crawlers.monitors.result import SiteResult
 
 _TOP = 20
 """Domains that are shown."""
@@ -50,6 +54,8 @@ class FleetState:
     latest: list[dict[str, Any]] = field(default_factory=list)
     """Summaries of the latest, as `scrapy frontier crawls` has them."""
     survey: Survey = field(default_factory=Survey)
+    judged: list[SiteResult] = field(default_factory=list)
+    """What the monitors said last of each site."""
     memory: list[RedisMemory] = field(default_factory=list)
     error: str = ""
     """Why nothing newer is known."""
@@ -113,11 +119,13 @@ class FleetView:
         fleet = await self._connected()
         names = (await fleet.open_crawls())[:_OPEN] or await fleet.crawls.names(1)
         found = [await status_of(fleet, name, _TOP) for name in names]
-        latest, known = self.state.latest, self.state.survey
+        latest, known, judged = self.state.latest, self.state.survey, self.state.judged
         if monotonic() - self._surveyed_at > _SURVEY_AGE:
             latest, known = await summaries(fleet, _LATEST), await survey(fleet, _TOP)
+            judged = await read_results(fleet.connections[0], fleet.keys)
+            publish(judged)
             self._surveyed_at = monotonic()
-        state = FleetState(monotonic(), found, latest, known, [one async for one in _memory(fleet)])
+        state = FleetState(monotonic(), found, latest, known, judged, [one async for one in _memory(fleet)])
         self._settled = dict(self._rated(state))
         return state
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crawlers.changes.notes import as_told
+from crawlers.monitors.counting import COUNTED, UNREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,11 @@ class Ended:
     """On products, which are written with its settlement."""
 
     def keep_nothing(self) -> None:
-        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so."""
-        self.notes = [note for note in self.notes if note[0] == "gone"]
+        """Kafka has the records of an earlier fetch, not these: what they tell of products is not so.
+
+        The crawl has seen them all the same, and counts them.
+        """
+        self.notes = [note for note in self.notes if note[0] in ("gone", COUNTED, UNREAD)]
 
     def notes_as_told(self) -> list[Note]:
         """The notes, now that Redis has told which of its links were new."""

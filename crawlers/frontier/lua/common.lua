@@ -217,6 +217,13 @@ local function to_queue(crawl, name, score, id, request)
   call('ZADD', crawl .. ':ready', 'NX', next_start(domain(name)), name)
 end
 
+-- Dead requests that say nothing of how a site is: it answers that there is no such page.
+local MISSING = {['http 404'] = true, ['http 410'] = true}
+
+local function count_death(crawl, name, reason, by)
+  call('HINCRBY', crawl .. ':budgets:counts', name .. (MISSING[reason] and ' missing' or ' dead'), by)
+end
+
 -- A request is dead. Where Kafka has no letter of it yet, a worker that writes letters finds it in the outbox. is_read: what
 -- its page leads to is known all the same.
 local function bury(crawl, id, name, score, request, reasons, reason, letters, is_read)
@@ -226,6 +233,7 @@ local function bury(crawl, id, name, score, request, reasons, reason, letters, i
   if (letters or 0) == 0 and call('HGET', crawl .. ':meta', 'letters') then call('ZADD', crawl .. ':letters', 0, id) end
   call('HINCRBY', crawl .. ':counts', 'dead', 1)
   call('HINCRBY', crawl .. ':counts', 'dead:' .. reason, 1)
+  count_death(crawl, name, reason, 1)
   age(crawl, score, -1)
 end
 
@@ -293,7 +301,7 @@ local UNREAD = 'not a sitemap'
 
 -- A request that was leased gets its outcome, and what it tells of products is written; `notes` may be nil.
 local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letters, notes)
-  local is_skipped = notes and take_notes(notes)
+  local is_skipped = notes and take_notes(notes, crawl)
   local tries = has_tries and tries_of(crawl, id) or {}
   if has_tries then call('HDEL', crawl .. ':tries', id) end
   if has_repeats[crawl] == nil then has_repeats[crawl] = call('EXISTS', crawl .. ':repeats') == 1 end
@@ -305,6 +313,7 @@ local function conclude(crawl, id, row, outcome, reason, has_tries, kept, letter
   if reason == UNREAD then call('SADD', crawl .. ':unread', row[DOMAIN]) end
   age(crawl, row[SCORE], -1)
   tally(crawl, outcome, 1)
+  tally(crawl .. ':budgets', row[DOMAIN] .. ' ended', 1)
   if reason ~= '' and (outcome == 'filtered' or outcome == 'delivered') then tally(crawl, outcome .. ':' .. reason, 1) end
   remember(crawl, id, CODES[outcome], #tries + 1, reason, kept)
 end

@@ -1,5 +1,5 @@
 -- Takes requests into the frontier, each once. Touches C:meta, C:counts, C:ages, C:seen, C:split, C:queue, C:ready,
--- C:admitted, C:revived, S:worker:<w>, S:products, S:pages, and reads S:domain.
+-- C:admitted, C:revived, C:site, S:worker:<w>, S:products, S:pages, and reads S:domain.
 -- ARGV: worker, sequence number, msgpack {requests, duplicates, refused, limit of the crawl in this shard or 0}
 --   requests: {id, id as integer, domain, priority, request, seed?, group, limit, '', times that it was sent back, scope};
 --     of one that is not to be filtered the id is random, and its fingerprint in place of '': the id is remembered all the
@@ -104,6 +104,7 @@ end
 
 local SEEN, SEEN_ELSEWHERE = 2, 3 -- kinds of seed
 local added, duplicates, over, seeds, seen, taken, not_due = 0, known_duplicates, 0, 0, 0, 0, 0
+local unread = {}
 local news = {}
 local queues = {}
 for _, request in ipairs(requests) do
@@ -117,6 +118,7 @@ for _, request in ipairs(requests) do
   elseif scope ~= '' and is_not_due(scope, id) then
     taken = taken + 1
     not_due = not_due + 1
+    unread[scope] = (unread[scope] or 0) + 1
   else
     if original ~= '' then call('HSET', C .. ':copies', original, id) end
     if (revived or 0) > 0 then call('HSET', C .. ':revived', id, revived) end
@@ -162,6 +164,9 @@ end
 if not_due > 0 then
   count('filtered', not_due)
   count('filtered:not due', not_due)
+end
+for scope, number in pairs(unread) do -- its last part is the site
+  call('HINCRBY', C .. ':site:' .. string.match(scope, '[^:]*$') .. ':counts', 'unread', number)
 end
 if seen > 0 then
   count('filtered', seen)

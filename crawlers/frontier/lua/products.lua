@@ -160,11 +160,16 @@ function note.skipped(scope, id, due, interval)
 end
 
 -- What a settled request has told of products: {what, topic, site, product or id, arguments…} each. Called where its
--- outcome is written, by whoever holds its lease. Returns whether they say that its page was skipped.
-function take_notes(notes)
+-- outcome is written, by whoever holds its lease. Those that are counted (tallies.lua) are so in `crawl`, where one is given.
+-- Returns whether they say that its page was skipped.
+function take_notes(notes, crawl)
   local is_skipped = false
   for _, one in ipairs(notes) do
-    note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4))
+    if note[one[1]] then
+      note[one[1]](one[2] .. ':' .. one[3], unpack(one, 4))
+    elseif crawl then
+      counted[one[1]](crawl, one[3], unpack(one, 4))
+    end
     is_skipped = is_skipped or one[1] == 'skipped'
   end
   return is_skipped
@@ -195,6 +200,13 @@ good.forgotten = good.vouched
 function good.page(id, page)
   return is_text(id, 8, 8) and is_text(page, 64, 10) and string.byte(page, 10) <= #page - 10
 end
+
+function good.counted(product, mask, sampled)
+  return is_text(product, 64, 1) and is_whole(mask) and mask < 65536 and is_text(sampled, 64)
+    and (sampled == '' or #sampled > 8)
+end
+
+function good.unread() return true end
 
 function good.skipped(id, due, interval) return is_text(id, 8, 8) and is_whole(due) and is_whole(interval) end
 

@@ -41,6 +41,7 @@ local function exhume(id, row)
   local reasons = row[REASONS]
   local reason = 'dead:' .. tostring(reasons[#reasons])
   count('dead', -1)
+  count_death(C, row[NAME], tostring(reasons[#reasons]), -1)
   if call('HINCRBY', C .. ':counts', reason, -1) <= 0 then call('HDEL', C .. ':counts', reason) end
   changed = changed + 1
 end

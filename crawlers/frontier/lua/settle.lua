@@ -1,5 +1,5 @@
 -- What became of leases. Touches C:leases, C:counts, C:ages, C:delayed, C:later, C:tries, C:dead, C:done, C:queue,
--- C:ready, C:down, C:letters, S:domain, S:delays, S:held, S:busy, S:worker:<w>, S:products, S:memory. It frees memory, so it also works
+-- C:ready, C:down, C:letters, C:budgets, C:site, S:domain, S:delays, S:held, S:busy, S:worker:<w>, S:products, S:memory. It frees memory, so it also works
 -- where Redis is at maxmemory.
 -- ARGV: worker, sequence number, msgpack of operations, msgpack of settings
 --   {'began', id, token, milliseconds since}                      its request was sent
@@ -25,6 +25,7 @@ local default_delay, failures_to_open, cool_down, longest_cool_down, most_openin
 local WHAT = {began = true, ended = true, done = true, settle = true, retry = true, postpone = true, release = true, delay = true}
 local SLOWEST = 16 -- times the delay
 local UNASKED = 3 -- the verdict
+local WALLS = {ban = true, ['soft ban'] = true, challenge = true, captcha = true} -- crawlers/bans/signatures.py's KINDS
 
 local me = S .. ':worker:' .. worker
 if tonumber(call('HGET', me, 'settled') or -1) >= sequence then return cmsgpack.pack({0, {}}) end
@@ -130,6 +131,7 @@ end
 
 function act.retry(id, row, started, after, reason, most_attempts, request)
   let_go(id, row, started)
+  if WALLS[reason] then tally(C .. ':budgets', row[DOMAIN] .. ' walls', 1) end
   local tries = tries_of(C, id)
   tries[#tries + 1] = reason
   if request == '' then request = row[REQUEST] end

@@ -54,7 +54,9 @@ if token then
   local open = {}
   for _, request in ipairs(batch) do
     if call('HEXISTS', crawl .. ':repeats', request[1]) == 1 then
-      end_batch(crawl, {{unpack(request, 1, 4)}}, kept) -- without its notes: they are on records that Kafka never got
+      -- Without its notes on products: they are on records that Kafka never got. What is counted of a crawl is.
+      local id, outcome, reason, letters, notes = unpack(request)
+      end_batch(crawl, {{id, outcome, reason, letters, only_counted(notes)}}, kept)
     else
       open[#open + 1] = request
     end

@@ -131,9 +131,16 @@ class FrontierScheduler(BaseScheduler):
         name = settings.get("FRONTIER_CRAWL_ID") or ""
         definition = await definition_of_named(crawls, name, spider) or definition_of(spider)
         depth_first = settings["FRONTIER_ORDER"] == "depth"
-        crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
+        crawl, opened = await crawls.open(
+            definition,
+            name,
+            depth_first=depth_first,
+            overlap=settings["CRAWL_OVERLAP"],
+            starting_ms=self._options.lease_ms,
+        )
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
+        await self.control.ask(lambda crawls: crawls.started(crawl))
         worker = self.frontier.worker
         self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
         await self._pushed.open()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Command(ScrapyCrawl):
-    """Exit code 0: the crawl finished, was asked to stop, or was skipped. 1: it failed. 2: a mistake in what was asked."""
+    """Exit code 0: the crawl finished, was asked to stop, or was skipped. 1: it failed. 2: the user's mistake."""
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)

@@ -284,6 +284,7 @@ FRONTIER_KEEP_SECONDS = env("FRONTIER_KEEP_SECONDS", int, 604_800, "seconds that
 FRONTIER_WAIT_REPLICAS = env("FRONTIER_WAIT_REPLICAS", int, 0, "replicas that must have a write until it is safe")
 FRONTIER_DRAIN_SECONDS = env("FRONTIER_DRAIN_SECONDS", float, 25.0, "seconds for what a stopping worker has begun")
 FRONTIER_WAIT = env("FRONTIER_WAIT", bool, False, "whether a worker waits for the next crawl when one is complete")
+CRAWL_OPEN = env("CRAWL_OPEN", bool, True, "whether a worker opens crawls; 0: it waits for one (FRONTIER_WAIT=1)")
 CRAWL_OVERLAP = env("CRAWL_OVERLAP", str, "join", "join or skip a crawl that other workers are at (docs/schedules.md)")
 CRAWL_SKIPPED_EXIT_CODE = env("CRAWL_SKIPPED_EXIT_CODE", int, 0, "exit code of a crawl that was skipped")
 RETRY_BACKOFF_SECONDS = env("RETRY_BACKOFF_SECONDS", float, 1.0, "most seconds until the first retry; doubled for each")

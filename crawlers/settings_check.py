@@ -104,6 +104,8 @@ def check_settings(settings: Any) -> None:
 
 
 def _check_overlap(settings: Any) -> None:
+    if not settings.getbool("CRAWL_OPEN") and not (uses_frontier(settings) and settings.getbool("FRONTIER_WAIT")):
+        raise UserError("CRAWL_OPEN=0: one that opens no crawl has to wait for it: set REDIS_URL and FRONTIER_WAIT=1")
     if settings.get("CRAWL_OVERLAP") != "skip":
         return
     if not uses_frontier(settings):

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scrapy.settings import Settings
@@ -22,6 +23,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 
 SHORT_LEASE = {"FRONTIER_LEASE_SECONDS": 1}
+RESTING = {"FRONTIER_WAIT": 1, "CRAWL_OPEN": 0}
 
 
 def site(web: Callable[..., WebServer], pages: int = 5) -> WebServer:
@@ -130,11 +132,54 @@ def test_two_commands_at_once_make_one_crawl_and_one_is_skipped(
     assert len(crawls_of(fleet)) == 1
 
 
+def test_a_standing_worker_opens_nothing_and_joins_what_a_schedule_opens(
+    fleet: FrontierSeine, sites: Path, web: Callable[..., WebServer]
+) -> None:
+    """Twice: after a crawl it rests again."""
+    server = site(web)
+    fleet.env["SITES_DIR"] = str(sites)
+    address = server.url.removeprefix("http://")
+    (sites / "shop.toml").write_text(
+        f'name = "shop"\ndomains = ["{address}"]\nseeds = ["{server.url}/"]\nfollow = {{ allow = ["/"] }}\n'
+    )
+    rests = ["-s", "FRONTIER_WAIT=1", "-s", "CRAWL_OPEN=0", "-s", "ROBOTSTXT_OBEY=0"]
+    standing = fleet.start("crawl", "product_spider", *rests)
+    registry = Keys(fleet.env["FRONTIER_NAMESPACE"], "product_spider").registry
+    shard = fleet.keys.shard(0)
+    assert standing.stderr is not None
+    until(lambda: "waiting for a crawl to join" in standing.stderr.readline(), "it does not rest")
+    assert not fleet.redis.exists(f"{registry}:crawls")
+    for number in (1, 2):
+        server.may_answer.clear()
+        scheduled = fleet.start("crawl", "product_spider", "-s", "CRAWL_OVERLAP=skip", "-s", "ROBOTSTXT_OBEY=0")
+        until(lambda: fleet.redis.zcard(f"{shard}:workers") == 2, "it does not join")
+        server.may_answer.set()
+        assert scheduled.wait(60) == 0
+        assert fleet.redis.zcard(f"{registry}:crawls") == number
+        assert len(server.visits) == 6 * number
+    standing.send_signal(signal.SIGTERM)
+    _, err = standing.communicate(timeout=60)
+    assert standing.returncode == 0
+    assert "Traceback" not in err
+
+
+def test_a_worker_that_never_joined_anything_ends_well(fleet: FrontierSeine) -> None:
+    standing = fleet.start("crawl", "path_spider", "-a", "url=http://127.0.0.1:1/", *fleet.options(**RESTING))
+    assert standing.stderr is not None
+    until(lambda: "waiting for a crawl to join" in standing.stderr.readline(), "it does not rest")
+    standing.send_signal(signal.SIGTERM)
+    _, err = standing.communicate(timeout=60)
+    assert standing.returncode == 0, err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"CRAWL_OVERLAP": "queue"}, "CRAWL_OVERLAP=queue: expected one of join, skip"),
         ({"CRAWL_OVERLAP": "skip", "REDIS_URL": ""}, "CRAWL_OVERLAP=skip: only the frontier knows"),
+        ({"CRAWL_OPEN": "0"}, "CRAWL_OPEN=0: one that opens no crawl has to wait"),
+        ({"CRAWL_OPEN": "0", "FRONTIER_WAIT": "1", "REDIS_URL": ""}, "CRAWL_OPEN=0: one that opens no crawl"),
         ({"CRAWL_OVERLAP": "skip", "FRONTIER_WAIT": "1"}, "CRAWL_OVERLAP=skip and FRONTIER_WAIT=1: "),
     ],
 )

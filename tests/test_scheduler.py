@@ -274,7 +274,9 @@ class Service:
 
 
 def test_runs_are_started_and_told_in_metrics_and_sigterm_waits_for_what_they_have_to_finish(tmp_path: Path) -> None:
-    drains = "'trap \"sleep 0.5; echo ended; exit 0\" TERM; echo begun $ASKED $STATUS_PORT; while :; do sleep 0.05; done'"
+    drains = (
+        "'trap \"sleep 0.5; echo ended; exit 0\" TERM; echo begun $ASKED $STATUS_PORT; while :; do sleep 0.1; done'"
+    )
     service = Service(
         tmp_path,
         f"ASKED=nicely\n@reboot deploy/cron/run long sh -c {drains}\n"

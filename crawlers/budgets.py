@@ -18,6 +18,13 @@ def site_of(request: Request, spider: Any) -> Site | None:
     return getattr(spider, "sites", {}).get(name) if name else None
 
 
+def site_name(request: Request, spider: Any) -> str | None:
+    """The name of the request's site, where that is a known one."""
+    targets = getattr(spider, "targets", None)
+    name = request.meta.get("site") or (targets.site_of(request.url).name if targets is not None else None)
+    return name if targets is None or name in targets.sites else None
+
+
 def budget_of(request: Request, spider: Any) -> str:
     """The name of the budget: the domain, or the site where its domains share one."""
     site = site_of(request, spider)

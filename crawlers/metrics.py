@@ -1,12 +1,59 @@
-"""The metrics of a worker: one registry, every name in one place."""
+"""The metrics of a process: one registry, every name in one place; the fleet's are in status/fleet_metrics.py."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
+disable_created_metrics()  # a series more for each one, which nothing reads
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+BUILD = Info("seine_build", "What this process is made of.", registry=REGISTRY)
+LOOP_LAG = Gauge(
+    "seine_loop_lag_seconds", "How late the event loop was, at most, since the last scrape but one.", registry=REGISTRY
+)
+
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 REQUESTS = Counter("seine_requests", "Requests by outcome.", ("outcome", "reason"), registry=REGISTRY)
+RESPONSES = Counter("seine_responses", "Answers by their status.", ("status",), registry=REGISTRY)
+RESPONSE_BYTES = Counter("seine_response_bytes", "Of bodies, decompressed.", registry=REGISTRY)
+PHASE_SECONDS = Histogram(
+    "seine_phase_seconds",
+    "Of a request: frontier, queue, connect, first_byte, download, callback, delivery.",
+    ("phase",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+SITE_REQUESTS = Counter(
+    "seine_site_requests", "Requests of a site, by outcome.", ("site", "outcome"), registry=REGISTRY
+)
+SITE_ITEMS = Counter("seine_site_items", "Items of a site, by fate.", ("site", "fate"), registry=REGISTRY)
+SITE_CHANGES = Counter(
+    "seine_site_changes",
+    "With EMIT=changes: products new, changed, unchanged, gone.",
+    ("site", "change"),
+    registry=REGISTRY,
+)
+SITE_BANS = Counter("seine_site_bans", "Walls met instead of a site's pages.", ("site",), registry=REGISTRY)
+SITE_LAST_PRODUCT = Gauge(
+    "seine_site_last_product_timestamp_seconds",
+    "When Kafka had the last product of a site.",
+    ("site",),
+    registry=REGISTRY,
+)
 ITEMS = Counter("seine_items", "Items by fate.", ("fate", "reason"), registry=REGISTRY)
 RECORDS_IN_FLIGHT = Gauge("seine_records_in_flight", "Records that await Kafka's report.", registry=REGISTRY)
 SINK_RECORDS = Gauge("seine_sink_records", "What SINK_HIGH_WATER_RECORDS limits.", registry=REGISTRY)
@@ -18,6 +65,20 @@ DELIVERY_RETRIES = Counter("seine_delivery_retries", "Records sent again, by err
 TRANSACTIONS = Counter("seine_transactions", "Of exactly once, by what became of them.", ("what",), registry=REGISTRY)
 TRANSACTION_SECONDS = Histogram("seine_transaction_seconds", "From begin to commit.", registry=REGISTRY)
 TRANSACTION_OPEN_SECONDS = Histogram("seine_transaction_open_seconds", "Of init_transactions.", registry=REGISTRY)
+KAFKA_QUEUE = Gauge("seine_kafka_queue_records", "In librdkafka's queues, sent or not.", registry=REGISTRY)
+KAFKA_QUEUE_BYTES = Gauge("seine_kafka_queue_bytes", "In librdkafka's queues.", registry=REGISTRY)
+KAFKA_SENT = Counter("seine_kafka_sent_bytes", "By librdkafka to brokers.", registry=REGISTRY)
+KAFKA_RECORDS = Counter("seine_kafka_sent_records", "By librdkafka to brokers, repeats too.", registry=REGISTRY)
+KAFKA_ERRORS = Counter(
+    "seine_kafka_errors", "Of requests to a broker: failed, repeated, timed out.", ("kind",), registry=REGISTRY
+)
+KAFKA_BROKERS = Gauge("seine_kafka_brokers_up", "Brokers with a connection that is up.", registry=REGISTRY)
+KAFKA_ROUND_TRIP = Gauge(
+    "seine_kafka_round_trip_seconds",
+    "Of requests to brokers, lately, the slowest broker's.",
+    ("quantile",),
+    registry=REGISTRY,
+)
 PRODUCER_REBUILDS = Counter(
     "seine_producer_rebuilds",
     "Producers replaced: a fatal error, a clock set back, silence while Kafka answers.",
@@ -35,9 +96,18 @@ BANS = Counter("seine_bans", "Walls met instead of pages.", ("kind", "vendor"), 
 IDENTITIES = Counter(
     "seine_identities", "Browser-like ones: begun, banned, aged, proxy lost, crowded out.", ("what",), registry=REGISTRY
 )
+IDENTITIES_LIVE = Gauge("seine_identities_live", "Browser-like ones in use.", registry=REGISTRY)
+PROXIES = Gauge(
+    "seine_proxies", "Proxies: usable everywhere, or cooling down at some domain.", ("state",), registry=REGISTRY
+)
 PROXY_REQUESTS = Counter("seine_proxy_requests", "By tier: ok, failed, banned.", ("tier", "result"), registry=REGISTRY)
 PROXY_BYTES = Counter("seine_proxy_bytes", "Received, by tier.", ("tier",), registry=REGISTRY)
 
+LEASES_HELD = Gauge("seine_leases_held", "Of this worker: leases that are not settled.", registry=REGISTRY)
+LEASES_WAITING = Gauge(
+    "seine_leases_waiting", "Of those: not started, by politeness or for want of places.", registry=REGISTRY
+)
+REQUESTS_ACTIVE = Gauge("seine_requests_active", "Requests that the downloader works on.", registry=REGISTRY)
 FRONTIER_ENQUEUED = Counter(
     "seine_frontier_enqueued", "New requests, as Redis took them.", ("taken",), registry=REGISTRY
 )
@@ -52,6 +122,8 @@ CLAIM_SECONDS = Histogram("seine_claim_seconds", "Until a large field is durable
 CLAIM_RETRIES = Counter("seine_claim_retries", "Tries that failed, by reason.", ("reason",), registry=REGISTRY)
 CLAIMS_IN_FLIGHT = Gauge("seine_claims_in_flight", "Large fields on their way to the store.", registry=REGISTRY)
 CLAIMS_AWAY = Gauge("seine_claims_away", "1 while the claim store takes nothing.", registry=REGISTRY)
+
+INVALID_FIELDS = Counter("seine_invalid_fields", "Rules of fields that items broke.", ("field",), registry=REGISTRY)
 
 ROUTES = Counter(
     "seine_routes", "Pages that routing decided: http, browser, same, more, failed.", ("route",), registry=REGISTRY

@@ -316,6 +316,7 @@ AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit 
 EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
+    "crawlers.extensions.status.WorkerStatus": 150,
     "browser_pool.warm_start.WarmStart": 200,
     "crawlers.extensions.progress.LiveProgress": 500,
     "crawlers.extensions.heap.FrozenHeap": 900,

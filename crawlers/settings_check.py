@@ -17,6 +17,7 @@ from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
 from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
+from crawlers.status.listening import read_ports
 from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
@@ -87,6 +88,7 @@ def check_settings(settings: Any) -> None:
         if value := settings.get(name):
             _check_text(name, str(value))
     _check_claims(settings)
+    read_ports(str(settings.get("STATUS_PORT") or ""))
     check_remote(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))

@@ -16,6 +16,8 @@ from crawlers import metrics
 from crawlers.bans.finding import WallFinder
 from crawlers.bans.hooks import ban_detected, load_solver
 from crawlers.bans.signatures import CAPTCHA
+from crawlers.budgets import site_name
+from crawlers.measuring import OTHER_SITES
 from crawlers.refusals import Banned
 from crawlers.robots.fetching import ROBOTS_TXT
 
@@ -62,6 +64,7 @@ class BanMiddleware:
 
     async def _meet(self, wall: Wall, request: Request, response: Response) -> Response | Request:
         metrics.BANS.labels(wall.kind, wall.vendor).inc()
+        metrics.SITE_BANS.labels(site_name(request, self._crawler.spider) or OTHER_SITES).inc()
         self._crawler.stats.inc_value(f"bans/{wall.kind}")  # type: ignore[union-attr]
         log.warning("wall", url=request.url, status=response.status, **wall._asdict())
         self._crawler.signals.send_catch_log(ban_detected, request=request, response=response, kind=wall.kind)

@@ -9,6 +9,7 @@ from scrapy.exceptions import NotConfigured
 from scrapy.utils.httpobj import urlparse_cached
 
 from browser_pool.engine import engine_profile
+from crawlers import metrics
 from crawlers.bans.hooks import ban_detected
 from crawlers.browser_rules import asked_of
 from crawlers.budgets import site_of
@@ -56,6 +57,7 @@ class IdentityMiddleware:
                 if site.browser.when != "never" and self._rules(site) is not None:
                     raise UserError(f"{site.name}: {NO_ENGINE}: install it, or set BROWSER_EXECUTABLE")
         self._sessions = Sessions(engine, self._forget_cookies)
+        metrics.IDENTITIES_LIVE.set_function(self._sessions.count)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:

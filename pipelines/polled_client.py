@@ -10,6 +10,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
+from pipelines.kafka_statistics import EVERY, KafkaStatistics
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,10 @@ class PolledClient:
     caught up. Such a client is retired: another thread sees to its end.
     """
 
-    def __init__(self, config: dict[str, Any]):
+    def __init__(self, config: dict[str, Any], statistics: KafkaStatistics | None = None):
+        self._statistics = statistics
+        if statistics is not None:
+            config = {**config, "statistics.interval.ms": EVERY, "stats_cb": self._heard}
         self._client: Client | None = Client(config, logger=logging.getLogger("seine.librdkafka"))
 
     def produce(self, record: Record, report: Callable[[KafkaError | None, Any], None]) -> bool:
@@ -47,6 +52,10 @@ class PolledClient:
         """Give the reports that are there; does not block."""
         if self._client is not None:
             _poll(self._client, 0.0)
+
+    def _heard(self, text: str) -> None:
+        if self._statistics is not None and self._client is not None:
+            self._statistics.heard(text)
 
     def retire(self) -> threading.Thread:
         """Drop what has not been acknowledged, and end: in a thread of its own, as that may take its time."""

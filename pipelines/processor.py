@@ -12,6 +12,7 @@ from crawlers import metrics
 from crawlers.changes.memory import ProductMemory
 from crawlers.changes.options import emits_changes
 from crawlers.exceptions import DeadLetter, Undelivered
+from crawlers.measuring import measure_item
 from crawlers.outcomes import note_fate
 from pipelines.changes import Unchanged, outdate, vouch_for
 from pipelines.dead_letter import DeadLetters
@@ -90,11 +91,16 @@ class FateProcessor(ItemPipelineManager):
         elif memory.outdated and fate in ("acknowledged", "buffered"):
             outdate(item, memory.outdated)
 
+    def _sites(self) -> Any:
+        targets = getattr(self.crawler.spider, "targets", None)  # type: ignore[union-attr]
+        return targets.sites if targets is not None else ()
+
     def _settle(self, item: Any, fate: str, reason: str = "", why: str = "") -> None:
         if self._memory is not None:
             self._note(item, fate, self._memory)
         note_fate(fate, getattr(item, "record_id", ""))
         metrics.ITEMS.labels(fate, reason).inc()
+        measure_item(item, fate, self._sites())
         self._stats.inc_value("items/scraped")
         self._stats.inc_value(f"items/{fate}")
         if reason:

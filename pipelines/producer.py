@@ -20,6 +20,7 @@ from crawlers.sink_load import SinkLoad
 from pipelines.doubts import Doubts
 from pipelines.kafka_config import client_config
 from pipelines.kafka_health import KafkaHealth, TopicHealth
+from pipelines.kafka_statistics import KafkaStatistics
 from pipelines.polled_client import PolledClient
 from pipelines.topic_keeper import TopicKeeper
 from pipelines.wall_clock import WallClock
@@ -49,6 +50,8 @@ _LOOK_SECONDS = 0.25
 """Between two looks at what waits."""
 _POLL_SECONDS = 0.001
 """Between two questions for reports, while some are awaited."""
+_IDLE_SECONDS = 1.0
+"""Between two while none is: for statistics, which pile up where nobody asks."""
 _LONGEST_BACKOFF = 10.0
 _LONGEST_JOIN = 5.0
 _CLOCK_TOLERANCE = 5.0
@@ -122,13 +125,14 @@ class Producer:
         self._closing_since: float | None = None
         self._clock = WallClock(_CLOCK_TOLERANCE)
         self._rebuilt_at = -_REBUILD_SECONDS
-        self._client = PolledClient(self._config)
+        self._client = PolledClient(self._config, KafkaStatistics())
         self._alone: PolledClient | None = None
         self._waiting: dict[asyncio.Future[Any], PolledClient | None] = {}
         """What is awaited; of a report, with the client that is to give it."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poller: asyncio.TimerHandle | None = None
+        self._is_idle = True
 
     @classmethod
     def of(cls, crawler: Crawler) -> Self:
@@ -233,19 +237,21 @@ class Producer:
         self._waiting[future] = client
         if self._timer is None:
             self._look()
-        if self._poller is None:
+        if self._is_idle:
+            self._is_idle = False
+            if self._poller is not None:
+                self._poller.cancel()
             self._poller = self._loop.call_later(_POLL_SECONDS, self._poll)
         return future
 
     def _poll(self) -> None:
         assert self._loop is not None
-        self._poller = None
         self._clock.look()
         self._client.poll()
         if self._alone is not None:
             self._alone.poll()
-        if self._waiting:
-            self._poller = self._loop.call_later(_POLL_SECONDS, self._poll)
+        self._is_idle = not self._waiting
+        self._poller = self._loop.call_later(_IDLE_SECONDS if self._is_idle else _POLL_SECONDS, self._poll)
 
     def _look(self) -> None:
         """While records wait: notice a silent Kafka and a wrong clock, and give up when closing takes too long."""
@@ -295,7 +301,7 @@ class Producer:
             self._rebuilt_at = time.monotonic()
             log.error("producer rebuilt", why=why)
             metrics.PRODUCER_REBUILDS.inc()
-            self._client = PolledClient(self._config)
+            self._client = PolledClient(self._config, KafkaStatistics())
         else:
             return
         for report, client in self._waiting.items():

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+from crawlers import metrics
 from crawlers.domains import is_web_url
 from crawlers.exceptions import InvalidItem
 from crawlers.extraction.currencies import CURRENCIES
@@ -48,15 +49,17 @@ class ValidationPipeline:
         if not isinstance(item, Product):
             raise InvalidItem([f"item: expected a Product, got {type(item).__name__}"])
         rules = _RULES_OF_GONE if item.change == "gone" else _RULES
-        messages = [
-            f"{name}: expected {expected}, got {self._shown(item, name, value)}"
+        messages = {
+            name: f"{name}: expected {expected}, got {self._shown(item, name, value)}"
             for name, rule in rules
             if (expected := rule(value := getattr(item, name))) is not None
-        ]
+        }
         if item.price is not None and item.currency is None:
-            messages.append(f"currency: expected one with price {_shown(item.price)}, got None")
+            messages["currency"] = f"currency: expected one with price {_shown(item.price)}, got None"
         if messages:
-            raise InvalidItem(messages)
+            for name in messages:
+                metrics.INVALID_FIELDS.labels(name).inc()
+            raise InvalidItem([*messages.values()])
         return item
 
     def _shown(self, item: Product, name: str, value: Any) -> str:

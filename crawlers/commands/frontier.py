@@ -44,6 +44,7 @@ class Command(VerbCommand):
             "http browser learn json",
             1,
         ),
+        "serve": Verb("crawlers.status.serving.serve", "serve", ""),
         "pause": Verb("crawlers.frontier.verbs.steer.pause", "pause [--crawl ID]", "crawl"),
         "resume": Verb("crawlers.frontier.verbs.steer.resume", "resume [--crawl ID]", "crawl"),
         "drain": Verb("crawlers.frontier.verbs.steer.drain", "drain [--crawl ID]", "crawl"),

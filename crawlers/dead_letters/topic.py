@@ -78,6 +78,14 @@ class LetterTopic:
             told(number, there)
             yield Letter.read(message)
 
+    def latest(self, most: int) -> list[Letter]:
+        """The newest letters, the newest first, without receipts; at most so many of each partition are read."""
+        kept = self._kept()
+        ends = {partition: high for partition, (_, high) in kept.items()}
+        starts = {partition: max(low, high - most) for partition, (low, high) in kept.items()}
+        found = [Letter.read(message) for message in self._messages(starts, ends)]
+        return sorted((one for one in found if not one.is_receipt), key=lambda one: -one.timestamp)[:most]
+
     def values(self, letters: Iterable[Letter]) -> Iterator[tuple[Letter, bytes | None]]:
         """Those letters with their bytes; None of one that the topic has deleted meanwhile."""
         wanted: dict[int, dict[int, Letter]] = defaultdict(dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -15,6 +14,7 @@ from twisted.python.failure import Failure
 from crawlers import metrics
 from crawlers.audit_sample import AuditSample
 from crawlers.browser_rules import ROUTE
+from crawlers.budgets import site_name
 from crawlers.domains import domain_of
 from crawlers.exceptions import RejectedRecord
 from crawlers.lineage import worker_name
@@ -22,7 +22,6 @@ from crawlers.outcomes import CURRENT
 from crawlers.page import Page
 from crawlers.refusals import answer_of
 from crawlers.shown_url import ShownUrls
-from crawlers.timings import timings_of
 from pipelines.delivery import Delivery
 from pipelines.page_events import PageEvents, is_audited
 from pipelines.topics import require_kafka
@@ -60,8 +59,10 @@ class AuditTrail:
         require_kafka(crawler.settings)
         return cls(crawler, PageEvents.from_settings(crawler.settings))
 
-    def event(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Record | None:
-        """The event of a request that has ended so; None where none is told.
+    def event(
+        self, record: RequestRecord, outcome: str, reason: str, result: Any, timings: dict[str, float | None]
+    ) -> Record | None:
+        """The event of a request that has ended so; None where none is told. `timings` are those of `timings_of`.
 
         That is of a pending one, of one that is no longer this worker's, of what AUDIT_SAMPLE leaves out, and of what
         does not fit the schema.
@@ -73,7 +74,7 @@ class AuditTrail:
         if not self._sample.takes(outcome, fingerprint):
             return None
         try:
-            page = self._page(record, outcome, reason, result, fingerprint)
+            page = self._page(record, outcome, reason, result, fingerprint, timings)
             return self._events.record(page, lease.id if lease is not None else fingerprint)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:  # spiders may write anything into meta
             self._refuse(fingerprint[:8].hex(), f"{type(error).__name__}: {error}")
@@ -109,10 +110,18 @@ class AuditTrail:
         metrics.AUDIT_REJECTED.inc()
         log.error("audit event rejected", fingerprint=fingerprint, error=why)
 
-    def _page(self, record: RequestRecord, outcome: str, reason: str, result: Any, fingerprint: bytes) -> Page:
+    def _page(
+        self,
+        record: RequestRecord,
+        outcome: str,
+        reason: str,
+        result: Any,
+        fingerprint: bytes,
+        timings: dict[str, float | None],
+    ) -> Page:
         request: Request = record.request
         meta, spider = request.meta, self._crawler.spider
-        domain, site = domain_of(request.url), self._site_of(request)
+        domain, site = domain_of(request.url), site_name(request, spider)
         return Page(
             url=self._urls.shown(request.url, site or domain),
             domain=domain,
@@ -138,14 +147,8 @@ class AuditTrail:
             rendered_by=meta.get("rendered_by"),
             route=meta.get(ROUTE),
             ended_at=datetime.now(UTC),
-            **timings_of(record, result, monotonic(), is_delivered=not self._delivery.is_exactly_once),
+            **timings,
         )
-
-    def _site_of(self, request: Request) -> str | None:
-        """The name of its site, where that is a known one."""
-        targets = getattr(self._crawler.spider, "targets", None)
-        name = request.meta.get("site") or (targets.site_of(request.url).name if targets is not None else None)
-        return name if targets is None or name in targets.sites else None
 
 
 def _text(value: str) -> str:

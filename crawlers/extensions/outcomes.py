@@ -15,12 +15,16 @@ from twisted.python.failure import Failure
 
 from crawlers import metrics
 from crawlers.browser_rules import PATTERN, ROUTE
+from crawlers.budgets import site_name
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
+from crawlers.measuring import measure
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.refusals import GivenUp, Refused, answer_of
 from crawlers.request_letters import RequestLetters
 from crawlers.sink_load import SinkLoad
+from crawlers.timings import timings_of
+from pipelines.delivery import is_exactly_once
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -46,6 +50,7 @@ class RequestOutcomes:
         self._frontier: Any = None
         self._audit: AuditTrail | None = None
         self._letters: RequestLetters | None = None
+        self._is_exactly_once = is_exactly_once(crawler.settings)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -125,7 +130,10 @@ class RequestOutcomes:
 
     def _end(self, record: RequestRecord, outcome: str, reason: str, result: Any) -> Deferred[None] | None:
         """Tell and settle a request that has ended so: at once, or when Kafka has its audit event."""
-        event = self._audit.event(record, outcome, reason, result) if self._audit is not None else None
+        site = site_name(record.request, self._crawler.spider)
+        timings = timings_of(record, result, monotonic(), is_delivered=not self._is_exactly_once)
+        measure(record.request, outcome, result, site, timings)
+        event = self._audit.event(record, outcome, reason, result, timings) if self._audit is not None else None
         told = _event(record, result, record.request)
         if outcome != "retried":
             result = None  # a page is not kept for as long as Kafka takes

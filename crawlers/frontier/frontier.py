@@ -132,6 +132,11 @@ class Frontier:
         return sum(session.backlog for session in self.sessions)
 
     @property
+    def untaken(self) -> int:
+        """Leases that the engine has not taken yet."""
+        return len(self._ready)
+
+    @property
     def is_alive(self) -> bool:
         """Whether this worker's leases are surely still its own."""
         oldest = min(session.beaten_at for session in self.sessions)

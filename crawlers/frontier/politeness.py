@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from crawlers.frontier.paging import escaped, pages
@@ -76,6 +77,20 @@ class Politeness:
         return self.circuit != "closed", self.slow_down, self.in_flight
 
 
+@dataclass(slots=True)
+class Survey:
+    """All domains that the fleet knows."""
+
+    top: list[Politeness] = field(default_factory=list)
+    """Those with the most trouble, then those with the most in flight."""
+    known: int = 0
+    circuits: Counter[str] = field(default_factory=Counter)
+    """Domains by the state of their circuit."""
+    slowed: int = 0
+    """Domains with a slow-down."""
+    in_flight: int = 0
+
+
 async def politeness_of(fleet: Fleet, domains: Iterable[str]) -> list[Politeness]:
     """The politeness of each of `domains`, known or not."""
     now, found = await fleet.now(), []
@@ -86,16 +101,20 @@ async def politeness_of(fleet: Fleet, domains: Iterable[str]) -> list[Politeness
     return found
 
 
-async def top_domains(fleet: Fleet, most: int) -> tuple[list[Politeness], int]:
-    """The `most` domains with the most trouble, then with the most in flight; and how many are known."""
+async def survey(fleet: Fleet, most: int) -> Survey:
+    """What there is to say of all domains, and the `most` of them that an operator wants to see first."""
+    found = Survey()
     top: list[tuple[Any, ...]] = []
-    known = 0
     async for one in _all(fleet):
-        known += 1
+        found.known += 1
+        found.circuits[one.circuit] += 1
+        found.slowed += one.slow_down > 1
+        found.in_flight += one.in_flight
         heapq.heappush(top, (one.trouble, one.domain, one))
         if len(top) > most:
             heapq.heappop(top)
-    return [one for _, _, one in sorted(top, reverse=True)], known
+    found.top = [one for _, _, one in sorted(top, reverse=True)]
+    return found
 
 
 async def is_known(fleet: Fleet, domain: str) -> bool:

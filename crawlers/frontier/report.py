@@ -64,6 +64,11 @@ class Status:
     also_open: list[str] = field(default_factory=list)
 
     @property
+    def opened_at(self) -> float:
+        """Seconds since 1970."""
+        return datetime.fromisoformat(self.opened).timestamp()
+
+    @property
     def settled(self) -> int:
         """Requests that have an outcome."""
         return self.accounted - sum(self.right[term] for term in _PENDING)

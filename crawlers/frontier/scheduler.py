@@ -17,6 +17,7 @@ from scrapy.utils.defer import deferred_from_coro
 from scrapy.utils.misc import load_object
 from twisted.python.failure import Failure
 
+from crawlers import metrics
 from crawlers.browser_rules import AGAIN
 from crawlers.budgets import budget_of, budgets_of, site_of
 from crawlers.changes.gone import GoneProducts
@@ -193,6 +194,8 @@ class FrontierScheduler(BaseScheduler):
         self.frontier = Frontier(self._servers, self._keys, crawl, self._options, self._wake, settings.get("WORKER_ID"))
         self.frontier.may_lease = self._may_lease
         self.frontier.free_places = self._free_places
+        metrics.LEASES_HELD.set_function(lambda: len(self.frontier.held))
+        metrics.LEASES_WAITING.set_function(lambda: self.frontier.untaken)
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
         if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:

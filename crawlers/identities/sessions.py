@@ -105,6 +105,10 @@ class Sessions:
             self._turns.clear()
         return str(next(self._turns.setdefault((group, is_engines), count())) % wanted.at_once)
 
+    def count(self) -> int:
+        """Identities in use."""
+        return len(self._sessions)
+
     def labelled(self, label: str, group: str) -> Session | None:
         """The session whose identity has that label, while it is in use and where it is the group's."""
         found = self._by_label.get(label)

@@ -110,6 +110,11 @@ class Health:
         """The standings at `domain`, by label, of those that have been tried there."""
         return self._domains.get(domain, {})
 
+    def cooling(self) -> set[str]:
+        """The labels of those that cool down at some domain."""
+        now, domains = monotonic(), self._domains.values()
+        return {label for standings in domains for label, standing in standings.items() if standing.until > now}
+
     def note(self, domain: str, label: str, results: Results) -> bool:
         """Add `results`; whether the proxy has to cool down there from now on."""
         if domain not in self._domains:

@@ -84,6 +84,8 @@ class ProxyPool:
         self._longest_wait = settings.getfloat("RETRY_AFTER_LONGEST")
         self._random = random.Random()
         self._sessions: OrderedDict[str, str] = OrderedDict()
+        metrics.PROXIES.labels("cooling").set_function(lambda: len(self.health.cooling()))
+        metrics.PROXIES.labels("usable").set_function(lambda: len(self._proxies.keys() - self.health.cooling()))
         self._sharing: Sharing | None = None
         self._refreshing: asyncio.Task[None] | None = None
         if settings.getbool("FRONTIER_ENABLED"):

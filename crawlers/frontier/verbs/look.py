@@ -44,6 +44,7 @@ async def domains(settings: Any, args: list[str], opts: argparse.Namespace) -> i
         if domain := opts.domain or opts.forget:
             found, known = await politeness.politeness_of(fleet, [domain]), 1
         else:
-            found, known = await politeness.top_domains(fleet, opts.top or 20)
+            survey = await politeness.survey(fleet, opts.top or 20)
+            found, known = survey.top, survey.known
     show(display.domains(found, known), {"known": known, "domains": [asdict(one) for one in found]}, opts)
     return DONE

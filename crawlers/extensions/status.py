@@ -1,0 +1,195 @@
+"""Serves a worker's status while it crawls: its metrics, its health, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from scrapy import signals
+from scrapy.exceptions import CloseSpider, NotConfigured
+
+from crawlers import metrics
+from crawlers.exceptions import StartupError
+from crawlers.lineage import worker_name
+from crawlers.measuring import DOMAINS
+from crawlers.status.fleet_metrics import FleetMetrics
+from crawlers.status.health import troubles
+from crawlers.status.listening import listen, read_ports
+from crawlers.status.view import FleetView
+from crawlers.version import VERSION
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from scrapy.crawler import Crawler
+
+    from crawlers.status.server import StatusServer
+
+log = structlog.get_logger("seine.status")
+
+_AGE = 1.0
+"""Seconds that what is told of the fleet may be old."""
+_SCRAPED = 5.0
+"""The same, of metrics: every worker asks Redis for them."""
+_TICK = 0.25
+"""Seconds between two looks at the event loop's lag."""
+_WINDOW = 30.0
+"""Seconds whose longest lag is told, with that of as many before."""
+_BUSIEST = 10
+
+
+class WorkerStatus:
+    """Opens with the spider and ends with the engine, so that a worker that drains is seen to."""
+
+    def __init__(self, crawler: Crawler, ports: range):
+        self._crawler = crawler
+        self._ports = ports
+        self._server: StatusServer | None = None
+        self._view: FleetView | None = None
+        self._lag = _LoopLag()
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Raises NotConfigured where STATUS_PORT is empty."""
+        ports = read_ports(str(crawler.settings["STATUS_PORT"] or ""))
+        if ports is None:
+            raise NotConfigured("STATUS_PORT is empty")
+        extension = cls(crawler, ports)
+        crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
+        crawler.signals.connect(extension.engine_stopped, signal=signals.engine_stopped)
+        return extension
+
+    async def spider_opened(self) -> None:
+        """Listen. Where none of several ports is free a crawl does without; the one that was asked for it must have."""
+        settings: Any = self._crawler.settings
+        try:
+            listening = listen(settings["STATUS_HOST"], self._ports)
+        except StartupError as error:
+            self._crawler.stats.set_value("startup_error", error)  # type: ignore[union-attr]
+            raise CloseSpider("start_error") from None
+        if listening is None:
+            log.warning("no port is free: nothing serves this worker's metrics", ports=settings["STATUS_PORT"])
+            return
+        metrics.BUILD.info({"version": VERSION})
+        metrics.REQUESTS_ACTIVE.set_function(lambda: len(self._crawler.engine.downloader.active))  # type: ignore[union-attr]
+        self._lag.open()
+        await self._open(listening)
+
+    async def _open(self, listening: socket) -> None:
+        from crawlers.status.server import StatusServer
+        from crawlers.status.serving import address
+        from crawlers.status.telling import LatestLetters, Routes
+
+        settings: Any = self._crawler.settings
+        self._letters = LatestLetters(settings)
+        if settings.getbool("FRONTIER_ENABLED"):
+            spider = self._crawler.spider.name  # type: ignore[union-attr]
+            self._view = FleetView(settings, spider)
+            self._routes = Routes(settings, self._view)
+            self._collector = FleetMetrics(spider, lambda: self._view.state)  # type: ignore[union-attr]
+            metrics.REGISTRY.register(self._collector)
+        token = settings.get("STATUS_TOKEN")
+        self._server = StatusServer(
+            self._tell, self._troubles, self._refresh, host=settings["STATUS_HOST"], token=token
+        )
+        await self._server.open(listening)
+        log.info("status served", url=address(listening))
+
+    async def engine_stopped(self) -> None:
+        """Stop serving."""
+        self._lag.close()
+        if self._server is not None:
+            await self._server.close()
+        if self._view is not None:
+            await self._view.close()
+            metrics.REGISTRY.unregister(self._collector)
+
+    async def _refresh(self) -> None:
+        metrics.LOOP_LAG.set(self._lag.longest)
+        if self._view is not None:
+            await self._view.look(_SCRAPED)
+
+    def _troubles(self) -> dict[str, str]:
+        engine = self._crawler.engine
+        if engine is None or not engine.running or engine._slot is None:
+            return {"worker": "starting"}
+        if engine._slot.closing is not None:
+            return {"worker": "draining"}
+        return troubles()
+
+    async def _tell(self) -> dict[str, Any]:
+        from crawlers.status.telling import told_of_fleet
+
+        state = await self._view.look(_AGE) if self._view is not None else None
+        return {
+            "version": VERSION,
+            "spider": self._crawler.spider.name,  # type: ignore[union-attr]
+            "fleet": told_of_fleet(state) if state is not None else None,
+            "letters": await self._letters.look(),
+            "routes": await self._routes.look() if state is not None else [],
+            "worker": self._told_of_worker(),
+        }
+
+    def _told_of_worker(self) -> dict[str, Any]:
+        stats = self._crawler.stats.get_stats()  # type: ignore[union-attr]
+        prefixes = {"outcomes": "outcomes/", "items": "items/", "bans": "bans/"}
+        counts = {
+            name: {key.removeprefix(start): value for key, value in stats.items() if key.startswith(start)}
+            for name, start in prefixes.items()
+        }
+        return {
+            "name": worker_name(self._crawler.settings),
+            "crawl": getattr(self._crawler.spider, "crawl_id", ""),
+            **counts,
+            "sites": _sites(),
+            "busiest": DOMAINS.busiest(_BUSIEST),
+            "troubles": self._troubles(),
+        }
+
+
+class _LoopLag:
+    """How late a timer is that should fire four times a second: what a request waits for others' work."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._began = self._now = self._before = 0.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds, of the last half to whole minute."""
+        return max(self._now, self._before)
+
+    def open(self) -> None:
+        self._began = monotonic()
+        self._wait()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._due = monotonic() + _TICK
+        self._timer = asyncio.get_running_loop().call_later(_TICK, self._look)
+
+    def _look(self) -> None:
+        now = monotonic()
+        if now - self._began > _WINDOW:
+            self._began, self._before, self._now = now, self._now, 0.0
+        self._now = max(self._now, now - self._due)
+        self._wait()
+
+
+def _sites() -> dict[str, dict[str, Any]]:
+    """What this worker knows of each site: requests by outcome, items by fate, when its last product came."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, counter, label in (("requests", metrics.SITE_REQUESTS, "outcome"), ("items", metrics.SITE_ITEMS, "fate")):
+        for sample in (sample for one in counter.collect() for sample in one.samples):
+            if sample.name.endswith("_total"):
+                site = found.setdefault(sample.labels["site"], {"requests": {}, "items": {}, "last": None})
+                site[name][sample.labels[label]] = int(sample.value)
+    for sample in (sample for one in metrics.SITE_LAST_PRODUCT.collect() for sample in one.samples):
+        found[sample.labels["site"]]["last"] = sample.value
+    return found

@@ -284,7 +284,6 @@ FRONTIER_KEEP_SECONDS = env("FRONTIER_KEEP_SECONDS", int, 604_800, "seconds that
 FRONTIER_WAIT_REPLICAS = env("FRONTIER_WAIT_REPLICAS", int, 0, "replicas that must have a write until it is safe")
 FRONTIER_DRAIN_SECONDS = env("FRONTIER_DRAIN_SECONDS", float, 25.0, "seconds for what a stopping worker has begun")
 FRONTIER_WAIT = env("FRONTIER_WAIT", bool, False, "whether a worker waits for the next crawl when one is complete")
-FRONTIER_STANDBY = env("FRONTIER_STANDBY", bool, False, "with FRONTIER_WAIT: whether it opens no crawl when it starts")
 RETRY_BACKOFF_SECONDS = env("RETRY_BACKOFF_SECONDS", float, 1.0, "most seconds until the first retry; doubled for each")
 RETRY_BACKOFF_LONGEST = env("RETRY_BACKOFF_LONGEST", float, 300.0, "most seconds until any retry")
 RETRY_AFTER_LONGEST = env("RETRY_AFTER_LONGEST", float, 3600.0, "seconds that a Retry-After is obeyed at most")

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 from crawlers.exceptions import UserError
 from crawlers.frontier.crawls import Crawls, Definition
-from crawlers.frontier.pushes import pushed_key
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from scrapy import Spider
 
 
@@ -26,13 +23,8 @@ async def definition_of_named(crawls: Crawls, name: str, spider: Spider) -> Defi
     return definition
 
 
-def definition_of(spider: Spider, settings: Any) -> Definition:
-    """What the crawl is about, from the spider's targets; of another spider, its name.
-
-    A worker on standby begins with the pushed URLs, which there are none of as a rule, and so with waiting.
-    """
-    if settings.getbool("FRONTIER_STANDBY"):
-        return Definition(source=pushed_key(settings, spider.name))
+def definition_of(spider: Spider) -> Definition:
+    """What the crawl is about, from the spider's targets; of another spider, its name."""
     targets = getattr(spider, "targets", None)
     if targets is None:
         return Definition(source=spider.name)

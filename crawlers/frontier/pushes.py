@@ -27,16 +27,11 @@ _REFUSED = 1000
 """Entries that were no requests, kept for whoever pushed them."""
 
 
-def pushed_key(settings: Any, spider_name: str) -> str:
-    """Of the list of a spider."""
-    return str((settings.get("REDIS_START_URLS_KEY") or defaults.START_URLS_KEY) % {"name": spider_name})
-
-
 class PushedUrls:
     """The list of a spider. Entries are claimed, made requests, and removed when the frontier has them."""
 
     def __init__(self, servers: Servers, settings: Any, spider_name: str, worker: str, claim_ms: int):
-        self.key = pushed_key(settings, spider_name)
+        self.key = (settings.get("REDIS_START_URLS_KEY") or defaults.START_URLS_KEY) % {"name": spider_name}
         self._kind = "list"
         if settings.getbool("REDIS_START_URLS_AS_SET"):
             self._kind = "set"

@@ -130,7 +130,7 @@ class FrontierScheduler(BaseScheduler):
         self.control = Control(self._servers, self._keys)
         crawls = await self.control.open()
         name = settings.get("FRONTIER_CRAWL_ID") or ""
-        definition = await definition_of_named(crawls, name, spider) or definition_of(spider, settings)
+        definition = await definition_of_named(crawls, name, spider) or definition_of(spider)
         depth_first = settings["FRONTIER_ORDER"] == "depth"
         crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
         log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)

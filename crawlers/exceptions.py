@@ -3,6 +3,7 @@
 SeineError
 ├── UserError            a mistake in what was asked for; told in one line, exit code 2
 │   └── SiteError        a site's TOML: file, line, what is expected
+├── Skipped              CRAWL_OVERLAP=skip, and somebody is at work on the crawl; one line, exit code 0
 ├── StartupError         a service that is unreachable or not as the contract needs it; one line, exit code 1
 │   └── IncompatibleSchema
 ├── DeadLetter           an item that cannot be delivered: it goes to the dead-letter topic
@@ -34,6 +35,12 @@ class UserError(SeineError):
 
 class SiteError(UserError):
     """A site's TOML is not what it must be."""
+
+
+class Skipped(SeineError):
+    """The crawl that was asked for is at work already, and that is as it should be."""
+
+    exit_code = 0
 
 
 class StartupError(SeineError):

@@ -284,6 +284,9 @@ FRONTIER_KEEP_SECONDS = env("FRONTIER_KEEP_SECONDS", int, 604_800, "seconds that
 FRONTIER_WAIT_REPLICAS = env("FRONTIER_WAIT_REPLICAS", int, 0, "replicas that must have a write until it is safe")
 FRONTIER_DRAIN_SECONDS = env("FRONTIER_DRAIN_SECONDS", float, 25.0, "seconds for what a stopping worker has begun")
 FRONTIER_WAIT = env("FRONTIER_WAIT", bool, False, "whether a worker waits for the next crawl when one is complete")
+CRAWL_OPEN = env("CRAWL_OPEN", bool, True, "whether a worker opens crawls; 0: it waits for one (FRONTIER_WAIT=1)")
+CRAWL_OVERLAP = env("CRAWL_OVERLAP", str, "join", "join or skip a crawl that other workers are at (docs/schedules.md)")
+CRAWL_SKIPPED_EXIT_CODE = env("CRAWL_SKIPPED_EXIT_CODE", int, 0, "exit code of a crawl that was skipped")
 RETRY_BACKOFF_SECONDS = env("RETRY_BACKOFF_SECONDS", float, 1.0, "most seconds until the first retry; doubled for each")
 RETRY_BACKOFF_LONGEST = env("RETRY_BACKOFF_LONGEST", float, 300.0, "most seconds until any retry")
 RETRY_AFTER_LONGEST = env("RETRY_AFTER_LONGEST", float, 3600.0, "seconds that a Retry-After is obeyed at most")
@@ -310,6 +313,14 @@ STATUS_PORT = env(
 STATUS_TOKEN = env(
     "STATUS_TOKEN", str, None, "what /metrics and the status page ask for; unset: nothing", is_secret=True
 )
+# Of deploy/cron/run, which reads them by itself, and of `python -m deploy.cron` (docs/schedules.md).
+SCHEDULE_DIR = env("SCHEDULE_DIR", str, str(_ROOT / ".schedules"), "folder of schedules' locks, logs and metrics")
+SCHEDULE_LOG_DIR = env("SCHEDULE_LOG_DIR", str, None, "folder of their logs; -: none, to this one's output")
+SCHEDULE_LOGS = env("SCHEDULE_LOGS", int, 30, "logs of a schedule that are kept")
+SCHEDULE_METRICS_DIR = env("SCHEDULE_METRICS_DIR", str, None, "folder of their metrics, for a textfile collector")
+SCHEDULE_TIMEOUT = env("SCHEDULE_TIMEOUT", int, 82_800, "seconds until a run is told to end; 0: never")
+SCHEDULE_GRACE = env("SCHEDULE_GRACE", int, 120, "seconds that it has then: more than a drain takes")
+SCHEDULE_INTERVAL = env("SCHEDULE_INTERVAL", int, 0, "seconds from one run to the next; 0: the scheduler knows")
 AUDIT_SAMPLE = env("AUDIT_SAMPLE", list, [], "share of fetches that are audited, by outcome: expanded=0.1,empty=0")
 AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit trail tells the queries of URLs")
 EXTENSIONS = {

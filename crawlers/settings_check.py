@@ -15,6 +15,7 @@ from crawlers.domains import is_web_url
 from crawlers.exceptions import UserError
 from crawlers.fetching.addresses import AddressRules
 from crawlers.fetching.content_types import ContentTypes
+from crawlers.frontier.wiring import uses_frontier
 from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
 from crawlers.status.listening import read_ports
@@ -54,6 +55,7 @@ _POSITIVE = {
     "ROUTING_SLIPS",
 }
 _CHOICES = {
+    "CRAWL_OVERLAP": ("join", "skip"),
     "EMIT": ("all", "changes"),
     "BROWSER_BACKEND": ("playwright", "selenium", "undetected"),
     "IDENTITY": ("bot", "browser"),
@@ -87,6 +89,7 @@ def check_settings(settings: Any) -> None:
     for name in (*_CHOICES, *_PATTERNS, *_URLS, *_FILES):
         if value := settings.get(name):
             _check_text(name, str(value))
+    _check_overlap(settings)
     _check_claims(settings)
     read_ports(str(settings.get("STATUS_PORT") or ""))
     check_remote(settings)
@@ -100,6 +103,17 @@ def check_settings(settings: Any) -> None:
             raise UserError(f"ROBOTS_DIRECTIVES: {directive}: expected {' or '.join(DIRECTIVES)}, comma separated")
     for uri in settings.getdict("FEEDS"):
         _check_feed(str(uri))
+
+
+def _check_overlap(settings: Any) -> None:
+    if not settings.getbool("CRAWL_OPEN") and not (uses_frontier(settings) and settings.getbool("FRONTIER_WAIT")):
+        raise UserError("CRAWL_OPEN=0: one that opens no crawl has to wait for it: set REDIS_URL and FRONTIER_WAIT=1")
+    if settings.get("CRAWL_OVERLAP") != "skip":
+        return
+    if not uses_frontier(settings):
+        raise UserError("CRAWL_OVERLAP=skip: only the frontier knows what is at work: set REDIS_URL")
+    if settings.getbool("FRONTIER_WAIT"):
+        raise UserError("CRAWL_OVERLAP=skip and FRONTIER_WAIT=1: one that stays for every crawl skips none: set one")
 
 
 def _check_claims(settings: Any) -> None:

@@ -9,7 +9,7 @@ from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
 from crawlers import logs
-from crawlers.exceptions import SeineError, UserError
+from crawlers.exceptions import SeineError, Skipped, UserError
 from crawlers.frontier.wiring import enable_frontier
 from crawlers.proxies.listing import check_proxies
 from crawlers.settings_check import check_settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Command(ScrapyCrawl):
-    """Exit code 0: the crawl finished or was asked to stop. 1: it failed. 2: what was asked for is wrong."""
+    """Exit code 0: the crawl finished, was asked to stop, or was skipped. 1: it failed. 2: the user's mistake."""
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
         super().process_options(args, opts)
@@ -46,7 +46,7 @@ class Command(ScrapyCrawl):
         self.crawler_process.start()
         self._raise_failure(task)
         if error := crawler.stats.get_value("startup_error"):
-            _refuse(error)
+            _refuse(error, crawler.settings.getint("CRAWL_SKIPPED_EXIT_CODE") if isinstance(error, Skipped) else None)
         summary = CrawlSummary.of(crawler)
         summary.print()
         self.exitcode = int(summary.failed)
@@ -60,6 +60,6 @@ class Command(ScrapyCrawl):
         _refuse(error)
 
 
-def _refuse(error: SeineError) -> NoReturn:
+def _refuse(error: SeineError, code: int | None = None) -> NoReturn:
     print(f"seine: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
+    sys.exit(error.exit_code if code is None else code)

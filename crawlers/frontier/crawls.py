@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
-from crawlers.exceptions import UserError
+from crawlers.exceptions import Skipped, UserError
 from crawlers.frontier.fingerprints import PROJECT
 from crawlers.frontier.paging import escaped, pages
 from crawlers.frontier.scripts import run
@@ -134,12 +134,20 @@ class Crawls:
         self._registry = connections[0]
 
     async def open(
-        self, definition: Definition, name: str = "", *, depth_first: bool = False, listed: bool = False
+        self,
+        definition: Definition,
+        name: str = "",
+        *,
+        depth_first: bool = False,
+        listed: bool = False,
+        overlap: str = "join",
+        starting_ms: int = 0,
     ) -> tuple[str, bool]:
         """(name, whether it was opened now) of the open crawl of `definition`, or of the crawl `name`.
 
-        `listed`: one that is opened now is seeded by a list, and not by its workers. Raises UserError where `name` is
-        another definition's, or complete.
+        `listed`: one that is opened now is seeded by a list, and not by its workers. A worker takes no longer than
+        `starting_ms` to register and call `started`. Raises UserError where `name` is another definition's, or
+        complete; Skipped where the `overlap` is `skip` and somebody is at work on it.
         """
         if name:
             _check_name(name)
@@ -152,8 +160,10 @@ class Crawls:
             self.keys.shards,
             json.dumps(definition.sites),
             "list" if listed else "",
+            overlap,
+            starting_ms,
         )
-        crawl, opened, state, digest, shards = reply[0].decode(), bool(reply[1]), reply[2].decode(), reply[3], reply[4]
+        crawl, opened, state, digest, shards = reply[0].decode(), reply[1] == 1, reply[2].decode(), reply[3], reply[4]
         if digest.decode() != definition.digest:
             raise UserError(f"crawl {crawl} has other sites or URLs: name another with -s FRONTIER_CRAWL_ID=")
         if shards != self.keys.shards:
@@ -163,9 +173,15 @@ class Crawls:
                 f"crawl {crawl} is complete: name another with -s FRONTIER_CRAWL_ID=, or fetch its dead requests again "
                 f"with `scrapy frontier requeue --dead --crawl {crawl}`"
             )
+        if reply[1] == -1:
+            raise Skipped(f"skipped: workers are at crawl {crawl} already; CRAWL_OVERLAP=join would join them")
         if opened or state == "running":
             await self._everywhere(crawl, "running", depth_first=depth_first)
         return crawl, opened
+
+    async def started(self, crawl: str) -> None:
+        """A worker that opened or joined the crawl has registered."""
+        await self._registry.one("HDEL", f"{self.keys.registry}:crawl:{crawl}", "starting")
 
     async def kept(self, crawl: str, name: str, wanted: str) -> str:
         """What all of its workers do, `delivery` or `emit`: as the first one `wanted` it."""

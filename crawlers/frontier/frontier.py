@@ -47,7 +47,10 @@ _PAUSES = (0.02, 0.2)
 
 
 class Frontier:
-    """One worker's view of one crawl. `on_leases` is called when there may be something to take."""
+    """One worker's view of one crawl; with an empty `crawl`, which is never opened, of none.
+
+    `on_leases` is called when there may be something to take.
+    """
 
     def __init__(
         self,

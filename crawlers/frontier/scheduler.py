@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from crawlers.changes.topic import Topic
+    from crawlers.frontier.crawls import Crawls
 
 log = structlog.get_logger("seine.frontier")
 
@@ -97,6 +98,7 @@ class FrontierScheduler(BaseScheduler):
         self._has_explained = False
         self._tasks: list[asyncio.Task[None]] = []
         self._end: asyncio.Task[None] | None = None
+        self._seeder: asyncio.Task[None] | None = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -129,12 +131,10 @@ class FrontierScheduler(BaseScheduler):
         self._intake = Intake(self._crawler, self._keys)
         self.control = Control(self._servers, self._keys)
         crawls = await self.control.open()
-        name = settings.get("FRONTIER_CRAWL_ID") or ""
-        definition = await definition_of_named(crawls, name, spider) or definition_of(spider)
-        depth_first = settings["FRONTIER_ORDER"] == "depth"
-        crawl, opened = await crawls.open(definition, name, depth_first=depth_first)
-        log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
-        await self._join(crawl, definition)
+        if settings.getbool("CRAWL_OPEN"):
+            await self._open_crawl(crawls)
+        else:
+            self._rest()
         worker = self.frontier.worker
         self._pushed = PushedUrls(self._servers, settings, spider.name, worker, self._options.lease_ms)
         await self._pushed.open()
@@ -150,11 +150,34 @@ class FrontierScheduler(BaseScheduler):
 
         slot.close = drain_and_close  # type: ignore[method-assign]
 
+    async def _open_crawl(self, crawls: Crawls) -> None:
+        """Work on the crawl that was asked for: an open one, else a new one."""
+        settings, spider = self._crawler.settings, self._spider
+        name = settings.get("FRONTIER_CRAWL_ID") or ""
+        definition = await definition_of_named(crawls, name, spider) or definition_of(spider)
+        depth_first = settings["FRONTIER_ORDER"] == "depth"
+        crawl, opened = await crawls.open(
+            definition,
+            name,
+            depth_first=depth_first,
+            overlap=settings["CRAWL_OVERLAP"],
+            starting_ms=self._options.lease_ms,
+        )
+        log.info("crawl opened" if opened else "crawl joined", crawl=crawl, definition=definition.text)
+        await self._join(crawl, definition)
+        await self.control.ask(lambda crawls: crawls.started(crawl))
+
+    def _rest(self) -> None:
+        """Work on no crawl, until there is one to join."""
+        name = self._crawler.settings.get("WORKER_ID")
+        self.frontier = Frontier(self._servers, self._keys, "", self._options, self._wake, name)
+
     def _engine_started(self) -> None:
         """Seed, and watch; from here on the engine takes requests."""
         if self._ending is not None:
             return
-        self._begin_seeding()
+        if self.frontier.crawl:
+            self._begin_seeding()
         self._start(self._take_pushed())
         if self._letters is not None:
             self._start(self._letters.run())
@@ -200,6 +223,8 @@ class FrontierScheduler(BaseScheduler):
             self._spider.is_known = self.frontier.is_known
         if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:
             self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
+            if self._is_running():
+                self._start(self._letters.run())
         if self._letters is not None:
             await self._letters.join(self.frontier)
         self._gone, self._scope = None, ""
@@ -372,7 +397,10 @@ class FrontierScheduler(BaseScheduler):
             )
 
     async def _begin_next(self) -> None:
-        log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
+        if self.frontier.crawl:
+            log.info("crawl complete: waiting for the next", crawl=self.frontier.crawl)
+        else:
+            log.info("waiting for a crawl to join")
         if self._exactly_once is not None:
             await self._exactly_once.close(self._options.drain_seconds)
             self._exactly_once = None
@@ -382,7 +410,8 @@ class FrontierScheduler(BaseScheduler):
         crawl, definition = await NextCrawl(self.control, self._pushed, sites, takes_lists=takes_lists).wait()
         log.info("next crawl", crawl=crawl, definition=definition.text)
         await self._join(crawl, definition)
-        self._seeder.cancel()
+        if self._seeder is not None:
+            self._seeder.cancel()
         self._begin_seeding()
 
     def _spider_idle(self) -> None:

@@ -64,7 +64,7 @@ class Session:
         """What is to be sent once more, and who waits for its start."""
         self.duplicates = 0
         self.refused: dict[str, int] = {}
-        self.state, self.open, self.version = "running", -1, -1
+        self.state, self.open, self.version = "running" if frontier.crawl else "complete", -1, -1
         """As the last call for leases found the crawl in this shard; open is -1 before it."""
         self.beaten_at = 0.0
         """When the last confirmed heartbeat was sent, on the monotonic clock."""
@@ -121,10 +121,11 @@ class Session:
     async def close(self, deadline: float) -> bool:
         """Write what is left, leave the shard; False where Redis did not take it by `deadline` (monotonic)."""
         self._closing = True
+        if self._task is None:
+            return True
         for lease in list(self._again):
             self._answer(lease, OtherStart("lost"))
         self.wake()
-        assert self._task is not None
         done, _ = await asyncio.wait([self._task], timeout=max(0.0, deadline - monotonic()))
         await end(self._task)
         return bool(done)

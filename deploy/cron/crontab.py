@@ -24,6 +24,7 @@ _SHORT = {
     "@hourly": "0 * * * *",
     REBOOT: REBOOT,
 }
+_FIELDS = "minute hour day-of-month month day-of-week, or @daily and the like"
 _ASSIGNMENT = re.compile(r"""([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))\s*""")
 _WRAPPERS = ("/crawl", "/run")
 _JOINTS = {";", "&", "&&", "|", "||", "(", ")", "`"}
@@ -100,13 +101,13 @@ def _entry(line: str, environment: dict[str, str], zone: tzinfo) -> Entry:
     """Raises ValueError that says what is wrong with `line`."""
     parts = line.split(None, 1 if line.startswith("@") else 5)
     if len(parts) < 2 or (not line.startswith("@") and len(parts) < 6):
-        raise ValueError("expected five fields and a command: minute hour day-of-month month day-of-week command")
+        raise ValueError(f"expected {_FIELDS}, and a command")
     when = _SHORT.get(parts[0].lower(), parts[0]) if line.startswith("@") else " ".join(parts[:5])
     try:
         if when != REBOOT and next(CronSim(when, datetime.now(UTC)), None) is None:
             raise ValueError(f"{when!r} never comes")
     except CronSimError as error:
-        raise ValueError(f"{when!r}: {str(error)[:1].lower()}{str(error)[1:]}") from None
+        raise ValueError(f"{when}: {str(error).lower()}: expected {_FIELDS}") from None
     own_zone = local_zone(environment.get("CRON_TZ")) if environment.get("CRON_TZ") else zone
     command = _command(parts[-1])
     return Entry(_name(command), when, command, own_zone, dict(environment))

@@ -8,11 +8,11 @@
 -- G:openings      hash   site -> the last of those moments
 -- ARGV: digest, definition (JSON), name or '', name to use otherwise, shards, sites (JSON list), list or '',
 --   join or skip: what becomes of a crawl that somebody is at work on; milliseconds that the caller, which is to work on
---   it, may take to register; 0 where it is no worker
+--   it, may take to register; neither, or 0, where it is no worker
 -- Reads S:workers, S:worker.
 -- Returns {name, opened (1), joined (0) or skipped (-1), state, digest, shards}
 local digest, definition, wanted, made, shards = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local overlap, starting = ARGV[8], tonumber(ARGV[9])
+local overlap, starting = ARGV[8], tonumber(ARGV[9] or 0)
 local G = C
 local MOST_OPENINGS = 6
 

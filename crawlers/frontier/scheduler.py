@@ -223,9 +223,10 @@ class FrontierScheduler(BaseScheduler):
             self._spider.is_known = self.frontier.is_known
         if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:
             self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
+            await self._letters.join(self.frontier)
             if self._is_running():
                 self._start(self._letters.run())
-        if self._letters is not None:
+        elif self._letters is not None:
             await self._letters.join(self.frontier)
         self._gone, self._scope = None, ""
         memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")

@@ -7,7 +7,7 @@ JOBS ?= 5
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kerberos crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser chaos stack-down clean
+.PHONY: help setup kerberos crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser soak chaos stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-outage: $(VENV)/.ready-dev ## a worker's memory while Kafka is away: some 
 
 bench-browser: $(VENV)/.ready-dev ## the browser pool beside scrapy-playwright and a bare loop: some 15 minutes
 	@$(BIN)/python -m bench.browser
+
+soak: $(VENV)/.ready-dev ## 100,000 pages by four workers, one killed, the broker restarted: some 20 minutes
+	@$(BIN)/python -m bench.soak
 
 chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments; SEED=n repeats one
 	@seed=$${SEED:-$$(date +%s)}; echo "SEED=$$seed"; \

@@ -29,9 +29,9 @@ class KafkaStatistics:
         metrics.KAFKA_QUEUE.set(told["msg_cnt"])
         metrics.KAFKA_QUEUE_BYTES.set(told["msg_size"])
         metrics.KAFKA_BROKERS.set(sum(broker["state"] == "UP" for broker in brokers))
-        for quantile, field in _QUANTILES.items():
-            slowest = max((broker["rtt"][field] for broker in brokers), default=0)
-            metrics.KAFKA_ROUND_TRIP.labels(quantile).set(slowest / 1e6)
+        if asked := [broker["rtt"] for broker in brokers if broker["rtt"]["cnt"]]:
+            for quantile, field in _QUANTILES.items():
+                metrics.KAFKA_ROUND_TRIP.labels(quantile).set(max(one[field] for one in asked) / 1e6)
 
     def _count(self, told: dict[str, Any]) -> None:
         now = Counter({"bytes": told["txmsg_bytes"], "records": told["txmsgs"]})

@@ -52,7 +52,7 @@ class Seine:
     def __init__(self, folder: Path, env: dict[str, str], root: Path = ROOT):
         self.folder = folder
         self.root = root
-        own = {"PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings"}
+        own = {"PYTHONPATH": str(root), "SCRAPY_SETTINGS_MODULE": "crawlers.settings", "STATUS_PORT": "0"}
         self.env = {**os.environ, **own, "ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8", **env}
 
     def start(self, *args: str) -> subprocess.Popen[str]:

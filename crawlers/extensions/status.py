@@ -49,6 +49,7 @@ class WorkerStatus:
         self._server: StatusServer | None = None
         self._view: FleetView | None = None
         self._lag = _LoopLag()
+        self._has_started = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -58,6 +59,7 @@ class WorkerStatus:
             raise NotConfigured("STATUS_PORT is empty")
         extension = cls(crawler, ports)
         crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
+        crawler.signals.connect(extension.engine_started, signal=signals.engine_started)
         crawler.signals.connect(extension.engine_stopped, signal=signals.engine_stopped)
         return extension
 
@@ -97,6 +99,10 @@ class WorkerStatus:
         await self._server.open(listening)
         log.info("status served", url=address(listening))
 
+    def engine_started(self) -> None:
+        """From here on requests are taken."""
+        self._has_started = True
+
     async def engine_stopped(self) -> None:
         """Stop serving."""
         self._lag.close()
@@ -111,13 +117,13 @@ class WorkerStatus:
         if self._view is not None:
             await self._view.look(_SCRAPED)
 
-    def _troubles(self) -> dict[str, str]:
-        engine = self._crawler.engine
-        if engine is None or not engine.running or engine._slot is None:
+    async def _troubles(self) -> dict[str, str]:
+        engine: Any = self._crawler.engine
+        if not self._has_started:
             return {"worker": "starting"}
-        if engine._slot.closing is not None:
+        if not engine.running or engine._slot is None or engine._slot.closing is not None:
             return {"worker": "draining"}
-        return troubles()
+        return (await self._view.trouble(_SCRAPED) if self._view is not None else {}) | troubles()
 
     async def _tell(self) -> dict[str, Any]:
         from crawlers.status.telling import told_of_fleet
@@ -129,7 +135,7 @@ class WorkerStatus:
             "fleet": told_of_fleet(state) if state is not None else None,
             "letters": await self._letters.look(),
             "routes": await self._routes.look() if state is not None else [],
-            "worker": self._told_of_worker(),
+            "worker": {**self._told_of_worker(), "troubles": await self._troubles()},
         }
 
     def _told_of_worker(self) -> dict[str, Any]:
@@ -145,7 +151,6 @@ class WorkerStatus:
             **counts,
             "sites": _sites(),
             "busiest": DOMAINS.busiest(_BUSIEST),
-            "troubles": self._troubles(),
         }
 
 

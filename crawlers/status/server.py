@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Telling = Callable[[], Awaitable[dict[str, Any]]]
 """What /status.json and /events tell."""
-Troubles = Callable[[], dict[str, str]]
+Troubles = Callable[[], Awaitable[dict[str, str]]]
 """What keeps the process from its work, and why; empty where it is ready."""
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -81,7 +81,7 @@ class StatusServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        troubles = self._troubles()
+        troubles = await self._troubles()
         lines = [f"{what}: {why}\n" for what, why in troubles.items()] or ["ready\n"]
         return web.Response(text="".join(lines), status=503 if troubles else 200)
 

@@ -78,5 +78,5 @@ class _Fleet:
             "worker": None,
         }
 
-    def troubles(self) -> dict[str, str]:
-        return {"redis": self.view.state.error} if self.view.state.error else {}
+    async def troubles(self) -> dict[str, str]:
+        return await self.view.trouble(_AGE)

@@ -80,6 +80,10 @@ class FleetView:
                     await self._lose(error)
             return self.state
 
+    async def trouble(self, age: float) -> dict[str, str]:
+        """That Redis does not answer, if so it is; whoever may ask learns no more."""
+        return {"redis": "does not answer"} if (await self.look(age)).error else {}
+
     async def close(self) -> None:
         """Drop the connections."""
         self._fleet = None

@@ -274,7 +274,9 @@ class Service:
 
 
 def test_runs_are_started_and_told_in_metrics_and_sigterm_waits_for_what_they_have_to_finish(tmp_path: Path) -> None:
-    drains = "'trap \"sleep 0.5; echo ended; exit 0\" TERM; echo begun $ASKED; while :; do sleep 0.05; done'"
+    drains = (
+        "'trap \"sleep 0.5; echo ended; exit 0\" TERM; echo begun $ASKED $STATUS_PORT; while :; do sleep 0.1; done'"
+    )
     service = Service(
         tmp_path,
         f"ASKED=nicely\n@reboot deploy/cron/run long sh -c {drains}\n"
@@ -292,7 +294,7 @@ def test_runs_are_started_and_told_in_metrics_and_sigterm_waits_for_what_they_ha
     assert (due.hour, due.minute) == (2, 0)
     service.process.send_signal(signal.SIGTERM)
     assert service.process.wait(60) == 0
-    assert service.log("long") == "begun nicely\nended\n"
+    assert service.log("long") == "begun nicely 9411-9459\nended\n"
 
 
 def test_a_token_is_asked_for_by_metrics_alone(tmp_path: Path) -> None:

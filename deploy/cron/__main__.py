@@ -16,7 +16,9 @@ from aiohttp import web
 from scrapy.utils.project import get_project_settings
 
 from crawlers import logs
-from crawlers.exceptions import SeineError, StartupError, UserError
+from crawlers.exceptions import SeineError, UserError
+from crawlers.status.listening import listen, read_ports
+from crawlers.status.serving import address
 from deploy.cron.crontab import Entry, local_zone, read_crontab
 from deploy.cron.scheduler import Scheduler
 from deploy.cron.status import status_app
@@ -66,29 +68,17 @@ async def _serve(entries: list[Entry], since: datetime, settings: Any) -> None:
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_, scheduler.stop)
     folder = Path(settings["SCHEDULE_METRICS_DIR"] or Path(settings["SCHEDULE_DIR"]) / "metrics")
-    runner = web.AppRunner(status_app(scheduler, folder, settings["STATUS_TOKEN"]), access_log=None)
+    app = status_app(scheduler, folder, settings["STATUS_HOST"], settings["STATUS_TOKEN"])
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        if settings["STATUS_PORT"]:
-            await _listen(runner, settings["STATUS_HOST"], str(settings["STATUS_PORT"]))
+        ports = read_ports(str(settings["STATUS_PORT"] or ""))
+        if ports is not None and (listening := listen(settings["STATUS_HOST"], ports)) is not None:
+            await web.SockSite(runner, listening).start()
+            log.info("status served", url=address(listening))
         await scheduler.run()
     finally:
         await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, host: str, ports: str) -> None:
-    """On the first port of `ports` that is free."""
-    first, _, last = ports.partition("-")
-    if not (first.isdecimal() and (last or first).isdecimal()):
-        raise UserError(f"STATUS_PORT={ports}: expected a port, or a range such as 9410-9459")
-    for port in range(int(first), int(last or first) + 1):
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError:
-            continue
-        log.info("status is served", url=f"http://{host}:{port}/metrics")
-        return
-    raise StartupError(f"STATUS_PORT={ports}: taken, or STATUS_HOST={host} is no address of this machine")
 
 
 if __name__ == "__main__":

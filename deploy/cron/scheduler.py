@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("seine.cron")
 
 _ROOT = Path(__file__).parents[2]
+_OWN_PORTS = {"STATUS_PORT": "9411-9459"}
+"""Where runs serve their status: this process has the port that it was given."""
 _LONGEST_WAIT = 20.0
 """Seconds between two looks at the clock, which may be set meanwhile."""
 _SET_BACK = timedelta(hours=3)
@@ -102,7 +104,7 @@ class Scheduler:
 
     async def _run(self, entry: Entry) -> None:
         """In a session of its own: Ctrl-C at a terminal is for this process, which tells its children once."""
-        environment = {**os.environ, **entry.environment}
+        environment = {**os.environ, **_OWN_PORTS, **entry.environment}
         log.info("schedule begins", schedule=entry.name, command=entry.command)
         process = await asyncio.create_subprocess_shell(
             f"exec env {entry.command}",  # in the shell's place, which would keep signals from it

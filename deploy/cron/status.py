@@ -11,6 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.registry import Collector
 
+from crawlers.status.guard import add_headers, guard
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -51,20 +53,19 @@ class ScheduleMetrics(Collector):
         yield previous
 
 
-def status_app(scheduler: Scheduler, folder: Path, token: str | None) -> web.Application:
-    """The server's routes; `token` is what /metrics asks for."""
+def status_app(scheduler: Scheduler, folder: Path, host: str, token: str | None) -> web.Application:
+    """The server's routes on `host`; `token` is what /metrics asks for."""
     registry = CollectorRegistry()
     registry.register(ScheduleMetrics(scheduler, folder))
 
     async def metrics(request: web.Request) -> web.Response:
-        if token and request.headers.get("Authorization") != f"Bearer {token}":
-            raise web.HTTPUnauthorized(text="STATUS_TOKEN is asked for\n", headers={"WWW-Authenticate": "Bearer"})
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
     async def health(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n") if scheduler.healthy else web.Response(status=503, text="stuck\n")
 
-    app = web.Application()
+    app = web.Application(middlewares=[guard(host, token)])
+    app.on_response_prepare.append(add_headers)
     app.add_routes([web.get("/metrics", metrics), web.get("/healthz", health), web.get("/readyz", health)])
     return app

@@ -51,7 +51,11 @@ def rights(settings: Any) -> dict[str, list[Right]]:
     if pages := settings.get("KAFKA_TOPIC_PAGES"):
         topics.append(pages)
     ledger = settings["KAFKA_TOPIC_LEDGER"]
+    # Nobody joins a group; librdkafka asks for its coordinator all the same.
+    asks = Right(ResourceType.GROUP, "seine-", (DESCRIBE,), True)
+    reads = [Right(ResourceType.TOPIC, topic, (READ,)) for topic in topics]
     works = [
+        asks,
         *(Right(ResourceType.TOPIC, topic, (WRITE, CONFIGS)) for topic in topics),
         Right(ResourceType.TOPIC, ledger, (READ, WRITE)),
         Right(ResourceType.TRANSACTIONAL_ID, f"{settings['FRONTIER_NAMESPACE']}-{ledger}-", (WRITE, DESCRIBE), True),
@@ -61,10 +65,10 @@ def rights(settings: Any) -> dict[str, list[Right]]:
         # What a schedule starts is a worker; `scrapy dlq replay` and `scrapy claims gc` read besides.
         "scheduler": [
             *works,
-            *(Right(ResourceType.TOPIC, topic, (READ,)) for topic in topics),
+            *reads,
             Right(ResourceType.TRANSACTIONAL_ID, _REPLAY, (WRITE, DESCRIBE), True),
         ],
-        "status": [Right(ResourceType.TOPIC, topic, (READ,)) for topic in topics],
+        "status": [asks, *reads],
         "registry": [
             *(Right(ResourceType.TOPIC, name, (READ, WRITE, CREATE, CONFIGS)) for name in _REGISTRY),
             Right(ResourceType.GROUP, "apicurio", (READ,), True),

@@ -18,6 +18,9 @@ _OF_THE_TEST = {
     # Every page goes to HDFS, and not only the large ones; a worker that was killed is missed soon.
     "CLAIM_CHECK_THRESHOLD": "1024",
     "FRONTIER_LEASE_SECONDS": "10",
+    # One worker has time for all of the shop's domains, were it not kept from it.
+    "CONCURRENT_REQUESTS": "1",
+    "FRONTIER_PREFETCH": "1",
 }
 
 

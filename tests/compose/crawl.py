@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.compose.project import DEPLOY, Failed, Project, until
 
-DELAY = 0.5
+DELAY = 0.8
 """Seconds between two pages of a domain: long enough that there is something left to be hurt."""
 _TRUTH = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:18100/_shop/truth').read().decode())"
 _COMPARED = ("name", "sku", "currency")
@@ -33,7 +33,12 @@ class Crawl:
         """Return when pages are delivered by several workers."""
         command = ("exec", "-T", "scheduler", "scrapy", "crawl", "product_spider", "-a", "sites=demo")
         self._process = self._project.start(self.log, *command)
-        until(lambda: self.delivered >= 10 and len(self.busy()) > 1, "workers do not share the crawl")
+        until(self._is_shared, "workers do not share the crawl")
+
+    def _is_shared(self) -> bool:
+        if self._has_ended():
+            raise Failed(f"the crawl has ended too early: {self.log.read_text()[-2000:]}")
+        return self.delivered >= 10 and len(self.busy()) > 1
 
     @property
     def delivered(self) -> int:
@@ -58,7 +63,9 @@ class Crawl:
         assert self._process is not None
         if code := self._process.returncode:
             raise Failed(f"scrapy crawl: exit code {code}\n{self.log.read_text()[-2000:]}")
-        return self._project.status()
+        told = self._project.execute("status", "scrapy", "frontier", "status", "--json")
+        found: dict[str, Any] = json.loads(told)
+        return found
 
     def _has_ended(self) -> bool:
         assert self._process is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,6 @@ from tests.compose.crawl import Crawl, missing_products, write_site
 from tests.compose.project import DEPLOY, Failed, Project, run, until
 
 WORKERS = 5
-SURE = "kafka-1", "redis", "datanode-1"
 OUTAGE = 10.0
 """Seconds that Redis is gone."""
 
@@ -188,9 +186,3 @@ def _killed_inside(container: str) -> Iterator[None]:
         "it was not killed, or not started again",
     )
     yield
-
-
-def token_header(folder: Path) -> dict[str, str]:
-    """What a browser sends to the status page."""
-    token = (folder / "status_token").read_text()
-    return {"Authorization": f"Basic {b64encode(f'any:{token}'.encode()).decode()}"}

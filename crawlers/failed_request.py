@@ -47,6 +47,8 @@ class FailedRequest:
     """How many-th of its deaths it is."""
     screenshot: bytes = b""
     """PNG of the wall that it died of; b"" where there is none."""
+    traceparent: str = ""
+    """Of one that died in the queue, where there is tracing; else its letter has the one of what is worked on."""
 
     @classmethod
     def of_lease(cls, lease: Lease, stage: str, reason: str, why: str, **about: Any) -> Self:

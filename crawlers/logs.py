@@ -11,9 +11,11 @@ import orjson
 import structlog
 from scrapy.logformatter import LogFormatter
 
+from crawlers import uncaught
 from crawlers.exceptions import Undelivered
 from crawlers.masking.hidden import Hidden, passwords
 from crawlers.masking.masking import Masking
+from crawlers.outcomes import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +34,19 @@ def _add_process_fields(_logger: Any, _name: str, event: Any) -> Any:
     return {**event, **_of_process}
 
 
+def _add_trace_id(_logger: Any, _name: str, event: Any) -> Any:
+    """Of the request that is being worked on, where there is tracing.
+
+    What outlives the request that began it, as a timer does, still sees that one: it has ended then.
+    """
+    if (record := CURRENT.get()) is not None and record.trace is not None and record.trace.end is None:
+        event.setdefault("trace_id", record.trace.hex_id)
+    return event
+
+
 _SHARED: list[Any] = [
     _add_process_fields,
+    _add_trace_id,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -94,23 +107,33 @@ class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def install(settings: Any) -> None:
-    """Route every log line through structlog: JSON to files and pipes, readable text to a terminal.
+    """Route every log line through structlog: JSON to files and pipes, text to terminals, or as LOG_STYLE says.
 
+    Whoever else writes comes the same way: Scrapy, Twisted, warnings, exceptions that nobody caught.
     Raises UserError where a masking rule is wrong.
     """
     _hidden.hide(passwords(settings), Masking.of_fleet(settings).of_logs)
+    level = str(settings["LOG_LEVEL"]).upper()
+    settings.set("LOG_LEVEL", level, priority="cmdline")  # Scrapy asks for it again, and knows no lower case
     handler = _handler(settings)
-    handler.setLevel(settings["LOG_LEVEL"])
-    handler.setFormatter(_formatter(pretty=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
+    handler.setLevel(level)
+    handler.setFormatter(_formatter(settings, is_terminal=isinstance(handler, _CurrentStderr) and sys.stderr.isatty()))
     logging.root.handlers[:] = [handler]
-    logging.root.setLevel(settings["LOG_LEVEL"])
+    logging.root.setLevel(level)
     for lister in ("scrapy.addons", "scrapy.middleware"):  # their lists of what is enabled are settings.py again
         logging.getLogger(lister).setLevel(logging.WARNING)
+    if not isinstance(handler, logging.NullHandler):
+        uncaught.log_them(settings.get("LOG_FILE") or "", shown)
 
 
 def mask(masker: Masker | None) -> None:
     """Apply what the sites of this process's crawl mask to its log from now on."""
     _hidden.masker = masker
+
+
+def shown(text: str) -> str:
+    """`text` as the log may show it: without passwords, masked by the crawl's rules."""
+    return _hidden.text(text)
 
 
 def hide_listed(passwords: Iterable[str]) -> None:
@@ -128,10 +151,13 @@ def _handler(settings: Any) -> logging.Handler:
     return logging.NullHandler()
 
 
-def _formatter(*, pretty: bool) -> logging.Formatter:
+def _formatter(settings: Any, *, is_terminal: bool) -> logging.Formatter:
     last: list[Any] = [structlog.processors.format_exc_info, _hidden]
-    if pretty:  # rich's tracebacks would show local variables, which nothing masks
-        last.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
+    style = settings.get("LOG_STYLE", "auto")
+    if style == "pretty" or (style == "auto" and is_terminal):
+        colors = is_terminal and not settings.get("NO_COLOR")
+        # rich's tracebacks would show local variables, which nothing masks
+        last.append(structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback))
     else:
         last.append(structlog.processors.JSONRenderer(serializer=_to_json))
     return structlog.stdlib.ProcessorFormatter(

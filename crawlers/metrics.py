@@ -86,6 +86,8 @@ PRODUCER_REBUILDS = Counter(
 )
 AUDIT_REJECTED = Counter("seine_audit_rejected", "Audit events that Kafka or their schema refused.", registry=REGISTRY)
 
+SPANS = Counter("seine_spans", "Of traces: made, exported, lost.", ("what",), registry=REGISTRY)
+
 DEAD_LETTERS = Counter("seine_dead_letters", "Dead letters written, by stage.", ("stage",), registry=REGISTRY)
 DEAD_LETTERS_BLOCKED = Gauge(
     "seine_dead_letters_blocked", "Dead letters that cannot be written; leasing pauses.", registry=REGISTRY

@@ -7,6 +7,8 @@ delivered, expanded (links only), redirected, retried, empty, filtered(reason), 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
@@ -55,6 +57,8 @@ class RequestRecord:
     """Of the items whose record or dead letter Kafka has, or gets with the request."""
     letter: Any = None
     """Of items that are replayed from a dead letter: what their own letters say of where they come from, as headers."""
+    trace: Any = None
+    """Of this attempt, where there is tracing; see crawlers/tracing."""
     notes: dict[tuple[str, str], Any] = field(default_factory=dict)
     """What its settlement writes down of the products, (site, identity), of its items; see crawlers/changes."""
     filtered: str | None = None
@@ -68,6 +72,13 @@ class RequestRecord:
     """When the result of the download came to be worked on, on the monotonic clock."""
     parsed_at: float = 0.0
     """When its callback had yielded everything, on that clock; 0 where it did not come so far."""
+
+    @property
+    def attempt(self) -> int:
+        """Which one at its request this is; the first is 1."""
+        if self.lease is not None:
+            return int(self.lease.attempts) + 1
+        return int(self.request.meta.get("retry_times", 0)) + 1
 
     def outcome(self) -> tuple[str, str]:
         """(outcome, reason) of a request whose response was worked on to the end; the worst that happened wins."""
@@ -139,6 +150,22 @@ def note_fate(fate: str, record_id: str = "") -> None:
         record.fates[fate] += 1
         if record_id and fate in ("acknowledged", "buffered", "dead"):
             record.record_ids.append(record_id)
+
+
+@contextmanager
+def traced_step(name: str, **attributes: Any) -> Iterator[None]:
+    """A step of what is being worked on, in its trace, where there is one."""
+    record = CURRENT.get()
+    if record is None or record.trace is None:
+        yield
+        return
+    step = record.trace.step(name, **attributes)
+    try:
+        yield
+    except BaseException as error:
+        step.end(error)
+        raise
+    step.end()
 
 
 def note_parsed() -> None:

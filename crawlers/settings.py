@@ -117,6 +117,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
+    "middlewares.markup.MarkupMiddleware": 580,  # before anybody parses a page
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.header_order.HeaderOrderMiddleware": 720,  # behind cookies: all headers are there
@@ -325,6 +326,7 @@ AUDIT_SAMPLE = env("AUDIT_SAMPLE", list, [], "share of fetches that are audited,
 AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit trail tells the queries of URLs")
 EXTENSIONS = {
     "crawlers.extensions.audit.AuditTrail": 50,
+    "crawlers.extensions.tracing.Tracing": 60,
     "crawlers.extensions.outcomes.RequestOutcomes": 100,
     "crawlers.extensions.status.WorkerStatus": 150,
     "browser_pool.warm_start.WarmStart": 200,
@@ -333,9 +335,28 @@ EXTENSIONS = {
     "scrapy.extensions.logstats.LogStats": None,  # the outcome events and the summary say more
 }
 LOG_LEVEL = env("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING, ERROR")
+LOG_STYLE = env("LOG_STYLE", str, "auto", "json, pretty, or auto: pretty on a terminal, json elsewhere")
+NO_COLOR = env("NO_COLOR", str, None, "set to anything: no colours on a terminal")
 LOG_FORMATTER = "crawlers.logs.QuietLogFormatter"  # one event per outcome replaces Scrapy's lines per page and item
 LOG_VERSIONS = []
 STATS_DUMP = env("STATS_DUMP", bool, False, "whether Scrapy's stats are logged at the end")
+
+# --- Tracing (docs/tracing.md) -------------------------------------------------------------------------------------
+# OpenTelemetry's own variables. Its SDK reads others itself: OTEL_TRACES_SAMPLER, OTEL_BSP_*, OTEL_RESOURCE_ATTRIBUTES.
+OTEL_EXPORTER_OTLP_ENDPOINT = env(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", str, None, "collector that takes traces by OTLP over HTTP; unset: no tracing"
+)
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT = env(
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", str, None, "the whole URL that traces go to, instead of the collector's"
+)
+OTEL_EXPORTER_OTLP_PROTOCOL = env("OTEL_EXPORTER_OTLP_PROTOCOL", str, "http/protobuf", "there is no other one here")
+OTEL_EXPORTER_OTLP_HEADERS = env(
+    "OTEL_EXPORTER_OTLP_HEADERS", str, None, "what the collector asks for, name=value; never logged", is_secret=True
+)
+OTEL_SERVICE_NAME = env("OTEL_SERVICE_NAME", str, "seine", "name of the service in traces")
+OTEL_TRACES_EXPORTER = env("OTEL_TRACES_EXPORTER", str, "otlp", "otlp, or none: no tracing")
+OTEL_SDK_DISABLED = env("OTEL_SDK_DISABLED", bool, False, "whether there is no tracing all the same")
+TRACING_DRAIN_TIMEOUT = env("TRACING_DRAIN_TIMEOUT", float, 5.0, "seconds that a closing worker waits for it")
 
 # --- Security ------------------------------------------------------------------------------------------------------
 TELNETCONSOLE_ENABLED = False

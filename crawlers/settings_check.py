@@ -19,6 +19,7 @@ from crawlers.frontier.wiring import uses_frontier
 from crawlers.remote_browsers import check_remote
 from crawlers.robots.directives import DIRECTIVES
 from crawlers.status.listening import read_ports
+from crawlers.tracing.options import check_tracing
 from pipelines.claims.address import read_address
 
 _NUMBERS = {"int": int, "float": float}
@@ -59,6 +60,8 @@ _CHOICES = {
     "EMIT": ("all", "changes"),
     "BROWSER_BACKEND": ("playwright", "selenium", "undetected"),
     "IDENTITY": ("bot", "browser"),
+    "LOG_STYLE": ("auto", "json", "pretty"),
+    "OTEL_TRACES_EXPORTER": ("otlp", "none"),
     "KAFKA_DELIVERY": ("at_least_once", "exactly_once"),
     "KAFKA_SECURITY_PROTOCOL": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "KAFKA_SASL_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
@@ -70,7 +73,7 @@ _PATTERNS = {
     "KAFKA_TOPIC_DEAD_LETTERS": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
     "KAFKA_TOPIC_PAGES": (r"[\w.-]{1,249}", "a topic's name: letters, digits, dots, dashes"),
 }
-_URLS = ("SCHEMA_REGISTRY_URL",)
+_URLS = ("SCHEMA_REGISTRY_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _FILES = tuple(
     f"{service}_SSL_{what}_LOCATION"
     for service in ("KAFKA", "SCHEMA_REGISTRY")
@@ -93,6 +96,7 @@ def check_settings(settings: Any) -> None:
     _check_claims(settings)
     read_ports(str(settings.get("STATUS_PORT") or ""))
     check_remote(settings)
+    check_tracing(settings)
     AddressRules(settings.getlist("ALLOWED_PRIVATE_NETWORKS"))
     ContentTypes(settings.getlist("CONTENT_TYPES"))
     for status in settings.getlist("BAN_STATUSES"):

@@ -6,6 +6,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
+import structlog
+
+log = structlog.get_logger("seine.crawl")
+
 _GOOD = ("delivered", "expanded", "empty", "filtered")
 _NOWHERE = "nowhere: set KAFKA_BOOTSTRAP_SERVERS, or add -O out.jsonl"
 _GOOD_ENDINGS = ("finished", "shutdown", "drained", "cancelled")
@@ -33,7 +37,7 @@ class CrawlSummary:
         topic, servers = crawler.settings["KAFKA_TOPIC_PRODUCTS"], crawler.settings.get("KAFKA_BOOTSTRAP_SERVERS")
         feeds = ", ".join(crawler.settings.getdict("FEEDS"))
         return cls(
-            crawl_id=crawler.spider.crawl_id,
+            crawl_id=getattr(crawler.spider, "crawl_id", "") or crawler.spider.name,
             reason=stats.get("finish_reason", "unknown"),
             seconds=stats.get("elapsed_time_seconds") or 0.0,
             outcomes=_below(stats, "outcomes/"),
@@ -55,6 +59,16 @@ class CrawlSummary:
             return True
         outcomes = self.fleet or self.outcomes
         return self.reason == "finished" and not any(outcomes.get(name) for name in _GOOD)
+
+    def tell(self) -> None:
+        """Log it as an event, for whoever reads no text."""
+        ending = {
+            "ending": "failed" if self.failed else "done",
+            "reason": self.reason,
+            "seconds": round(self.seconds, 1),
+        }
+        counts = {"pages": self.outcomes, "products": self.fates, "fleet": self.fleet, "reasons": self.reasons}
+        (log.warning if self.failed else log.info)("crawl over", **ending, **counts)
 
     def print(self) -> None:
         """Write the summary to stderr, which leaves stdout to `-O -`."""

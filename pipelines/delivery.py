@@ -11,6 +11,7 @@ from pipelines.producer import Producer
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
+    from crawlers.tracing.trace import RequestTrace
     from pipelines.producer import Record
 
 AT_LEAST_ONCE, EXACTLY_ONCE = "at_least_once", "exactly_once"
@@ -40,15 +41,30 @@ class Delivery:
         """Whoever runs the pipelines of `crawler` produces their records, which are kept with what is worked on."""
         cls._kept.add(crawler)
 
-    async def send(self, record: Record) -> None:
-        """Deliver `record`.
+    async def send(self, record: Record, trace: RequestTrace | None = None) -> None:
+        """Deliver `record`, in the trace of what is being worked on, or in that one.
 
         At least once, it raises RejectedRecord where Kafka refuses the record itself, Undelivered where the worker had
         to close first.
         """
-        request = CURRENT.get() if self.is_exactly_once else None
-        if request is not None:
-            request.records.append(record)
+        request = CURRENT.get()
+        trace = trace or (request.trace if request is not None else None)
+        keeps = request.records if self.is_exactly_once and request is not None else None
+        if trace is None:
+            await self._keep_or_produce(record, keeps)
+            return
+        record, step = trace.producing(record)
+        try:
+            await self._keep_or_produce(record, keeps)
+        except BaseException as error:
+            step.end(error)
+            raise
+        if keeps is None:
+            step.end()
+
+    async def _keep_or_produce(self, record: Record, keeps: list[Record] | None) -> None:
+        if keeps is not None:
+            keeps.append(record)
         else:
             await self._producer.send(record)
 

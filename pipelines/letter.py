@@ -115,6 +115,7 @@ class Wording:
             "site": failed.site,
             "crawl_id": failed.crawl,
             "spider": failed.spider,
+            "traceparent": failed.traceparent,
         }
         return Letter(f"{failed.site or failed.domain}/{url}", value, headers)
 

@@ -12,6 +12,7 @@ import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
 from crawlers.exceptions import IncompatibleSchema, StartupError, UserError
+from pipelines.bounded_answers import bound_answers
 from pipelines.kafka_config import registry_access
 from pipelines.schemas import schema_text
 from pipelines.schemas.compatibility import unreadable_versions
@@ -39,6 +40,7 @@ class Registry:
         """`access`: user, certificates and the like, by their names in Confluent's client."""
         self.url = _without_password(url)
         self._client = SchemaRegistryClient({"url": url, "timeout": timeout, "max.retries": 1, **(access or {})})
+        bound_answers(self._client._rest_client.session)
         logging.getLogger("httpx2").setLevel(logging.WARNING)
 
     @classmethod
@@ -91,6 +93,10 @@ class Registry:
     def versions(self, subject: str) -> list[Version]:
         """All versions under `subject`, oldest first; none where there is no such subject."""
         numbers = self._found(self._client.get_versions, subject) or []
+        if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+            raise StartupError(
+                f"the schema registry at {self.url} (SCHEMA_REGISTRY_URL) tells of versions {numbers!r:.200}"
+            )
         found = [self._asked(self._client.get_version, subject, number) for number in sorted(numbers)]
         return [Version(one.version, one.schema_id, one.schema.schema_str or "") for one in found]
 
@@ -123,6 +129,17 @@ class Registry:
             ) from None
         except SchemaRegistryError as error:
             raise _kind(error)(f"the schema registry at {self.url} (SCHEMA_REGISTRY_URL) answers: {error}") from None
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # of the client, reading it
+            raise StartupError(
+                f"at {self.url} (SCHEMA_REGISTRY_URL) is no schema registry with Confluent's API: its answer cannot be "
+                f"read: {type(error).__name__}: {error}"
+            ) from None
 
 
 class _NotFound(StartupError):

@@ -56,6 +56,14 @@ HOSTILE = {
     "many cards": '<div itemscope itemtype="http://schema.org/Product"><b itemprop=name>Chair</b></div>' * 10_000,
     "lone surrogate": block('{"@type":"Product","name":"\\ud800 chair","sku":"\\udfff"}'),
     "nul bytes": block('{"@type":"Product","name":"\\u0000"}'),
+    "entity bomb": "<!DOCTYPE lolz ["
+    + "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
+    + ']><h1 itemscope itemtype="http://schema.org/Product"><b itemprop=name>&l11;</b>',
+    "many entities": f"<meta property=og:type content=product><h1>{'&amp;' * 500_000}</h1>",
+    "giant attribute": '<div itemscope itemtype="http://schema.org/Product"><b itemprop=name content="'
+    + "x" * 5_000_000,
+    "giant class": f'<h1 class="{"a " * 1_000_000}">Chair</h1><meta property=og:type content=product>',
+    "many kinds": f'<div itemscope itemtype="{"http://schema.org/Product " * 50_000}"><b itemprop=name>Chair</b>',
     "comments": "<!-- a --><?php x ?><html><!-- b --></html>",
     "odd attributes": "<html lang><base href='http://['><link rel><meta property content><script type>x</script>",
     "odd tags": "<a:b itemscope itemprop='' typeof='' vocab='' prefix='a' itemref=''><meta itemprop><time itemprop=x>",

@@ -57,10 +57,11 @@ class Crawl:
         options = self.fleet.options(LOG_FILE=log, **self._settings)
         return self.fleet.start("crawl", "path_spider", "-a", f"url={self._site.url}{path}", *options)
 
-    def says(self, event: str) -> int:
-        """How often it was logged."""
+    def says(self, event: str, **wanted: Any) -> int:
+        """How often it was logged with such fields."""
         lines = [line for log in self._logs if log.exists() for line in log.read_text().splitlines()]
-        return sum(json.loads(line).get("event") == event for line in lines if line.endswith("}"))
+        told = [json.loads(line) for line in lines if line.endswith("}")]
+        return sum({"event": event, **wanted}.items() <= one.items() for one in told)
 
     def ended(self, *workers: subprocess.Popen[str]) -> Ended:
         for worker in workers:
@@ -192,4 +193,4 @@ def test_a_corrupt_request_is_dead_by_name_and_the_rest_goes_on(
     assert worker.returncode == 0, err[-2000:]
     counts = {name.decode(): int(n) for name, n in client.hgetall(f"{root}:counts").items()}
     assert (counts["dead:corrupt request"], counts["dead"], counts["delivered"]) == (1, 1, 2)
-    assert crawl.says("corrupt request") == 1
+    assert crawl.says("request", outcome="dead", reason="corrupt request", domain="broken.example") == 1

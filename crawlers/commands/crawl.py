@@ -48,6 +48,7 @@ class Command(ScrapyCrawl):
         if error := crawler.stats.get_value("startup_error"):
             _refuse(error, crawler.settings.getint("CRAWL_SKIPPED_EXIT_CODE") if isinstance(error, Skipped) else None)
         summary = CrawlSummary.of(crawler)
+        summary.tell()
         summary.print()
         self.exitcode = int(summary.failed)
 

@@ -89,7 +89,7 @@ class AuditTrail:
         """
         CURRENT.set(None if outcome == "retried" else record)
         try:
-            await self._delivery.send(event)
+            await self._delivery.send(event, record.trace)
         except RejectedRecord as error:
             self.give_up(event, str(error))
 
@@ -99,7 +99,8 @@ class AuditTrail:
 
     def amended(self, event: Record, outcome: str, reason: str, request_id: bytes) -> Record:
         """`event`, of a request that has come to another end."""
-        return self._events.record(replace(event.item, outcome=outcome, reason=_text(reason)), request_id)
+        amended = self._events.record(replace(event.item, outcome=outcome, reason=_text(reason)), request_id)
+        return amended._replace(headers=amended.headers + event.headers[len(amended.headers) :])  # its traceparent
 
     def give_up(self, event: Record, why: str) -> None:
         """Kafka refuses the event itself."""
@@ -130,7 +131,7 @@ class AuditTrail:
             spider=spider.name,  # type: ignore[union-attr]
             site=site,
             worker=self._worker,
-            attempt=1 + (record.lease.attempts if record.lease is not None else meta.get("retry_times", 0)),
+            attempt=record.attempt,
             outcome=outcome,
             reason=_text(reason) or None,
             error_class=record.error or _error_class(result),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,8 +17,12 @@ from twisted.python.failure import Failure
 from crawlers import metrics
 from crawlers.browser_rules import PATTERN, ROUTE
 from crawlers.budgets import site_name
+from crawlers.domains import domain_of
 from crawlers.exceptions import Undelivered
 from crawlers.extensions.audit import AuditTrail
+from crawlers.extensions.tracing import Tracing
+from crawlers.lineage import worker_name
+from crawlers.logs import bind_process
 from crawlers.measuring import measure
 from crawlers.outcomes import CURRENT, RequestRecord
 from crawlers.refusals import GivenUp, Refused, answer_of
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from twisted.internet.defer import Deferred
 
+    from crawlers.frontier.leases import Lease
     from pipelines.producer import Record
 
 log = structlog.get_logger("seine.request")
@@ -49,12 +55,14 @@ class RequestOutcomes:
         self._crawler = crawler
         self._frontier: Any = None
         self._audit: AuditTrail | None = None
+        self._tracing: Tracing | None = None
         self._letters: RequestLetters | None = None
         self._is_exactly_once = is_exactly_once(crawler.settings)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         extension = cls(crawler)
+        bind_process(worker=worker_name(crawler.settings))
         crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)
         crawler.signals.connect(extension.request_scheduled, signal=signals.request_scheduled)
         crawler.signals.connect(extension.request_dropped, signal=signals.request_dropped)
@@ -69,6 +77,7 @@ class RequestOutcomes:
         scheduler: Any = engine.scheduler
         self._frontier = scheduler if hasattr(scheduler, "finished") else None
         self._audit = self._crawler.get_extension(AuditTrail)
+        self._tracing = self._crawler.get_extension(Tracing)
         if self._audit is not None and self._frontier is None:
             self._wait_for_room()
 
@@ -80,8 +89,10 @@ class RequestOutcomes:
                 record.status, record.headers = result.status, result.headers
             if self._frontier is not None:
                 record.lease = self._frontier.lease_of(request)
-                if reason := self._frontier.retries(result, request):
-                    return self._end(record, "retried", reason, result) or succeed(None)
+            if self._tracing is not None:
+                self._tracing.begin(record)
+            if self._frontier is not None and (reason := self._frontier.retries(result, request)):
+                return self._end(record, "retried", reason, result) or succeed(None)
             token = CURRENT.set(record)
             try:
                 finished = handle(result, request)
@@ -134,7 +145,7 @@ class RequestOutcomes:
         timings = timings_of(record, result, monotonic(), is_delivered=not self._is_exactly_once)
         measure(record.request, outcome, result, site, timings)
         event = self._audit.event(record, outcome, reason, result, timings) if self._audit is not None else None
-        told = _event(record, result, record.request)
+        told = _event(record, result, record.request, site)
         if outcome != "retried":
             result = None  # a page is not kept for as long as Kafka takes
         if event is None:
@@ -153,16 +164,23 @@ class RequestOutcomes:
         self._settle(record, outcome, reason, result, told)
 
     def _settle(self, record: RequestRecord, outcome: str, reason: str, result: Any, told: dict[str, Any]) -> None:
-        self._tell(record, outcome, reason, told)
+        self._tell(outcome, reason, told, record.refused + record.middlewares)
         if self._frontier is not None:
             self._frontier.finished(record.request, record, outcome, reason, result)
+        if record.trace is not None:
+            record.trace.settled(outcome, reason, told)
 
-    def _tell(self, record: RequestRecord, outcome: str, reason: str, told: dict[str, Any]) -> None:
+    def tell_unreadable(self, lease: Lease, reason: str, error: str) -> None:
+        """A request has died of what is stored of it, before it was one."""
+        told = {"url": None, "domain": lease.domain, "attempt": lease.attempts + 1, "error": error}
+        self._tell("dead", reason, told, Counter())
+
+    def _tell(self, outcome: str, reason: str, told: dict[str, Any], refused: Counter[str]) -> None:
         stats = self._crawler.stats
         stats.inc_value(f"outcomes/{outcome}")
         if reason:
             stats.inc_value(f"outcomes/{outcome}/{reason}")
-        for why, count in (record.refused + record.middlewares).items():
+        for why, count in refused.items():
             stats.inc_value(f"links/refused/{why}", count)
         metrics.REQUESTS.labels(outcome, reason).inc()
         level = log.warning if outcome in ("dead", "pending") else log.info
@@ -215,8 +233,15 @@ def _why(failure: Failure) -> str:
     return text or type(failure.value).__name__
 
 
-def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, Any]:
-    event: dict[str, Any] = {"url": request.url, "items": record.fates.total(), "links": record.children + record.known}
+def _event(record: RequestRecord, result: Any, request: Request, site: str | None) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "url": request.url,
+        "domain": domain_of(request.url),
+        "site": site,
+        "attempt": record.attempt,
+        "items": record.fates.total(),
+        "links": record.children + record.known,
+    }
     if (response := answer_of(result)) is not None:
         event |= {"status": response.status, "bytes": len(response.body)}
     if isinstance(result, Failure):
@@ -225,4 +250,6 @@ def _event(record: RequestRecord, result: Any, request: Request) -> dict[str, An
         event |= {"route": request.meta[ROUTE], "pattern": pattern}
     if latency := request.meta.get("download_latency"):
         event["seconds"] = round(latency, 4)
+    if record.trace is not None:
+        event["trace_id"] = record.trace.hex_id
     return event

@@ -19,16 +19,16 @@ _SHOWN = ("delivered", "expanded", "empty", "redirected", "retried", "filtered",
 
 
 class LiveProgress:
-    """Draws from the crawl's stats, four times a second, on a terminal only."""
+    """Draws from the crawl's stats, four times a second, on a terminal only, and beside no JSON."""
 
     def __init__(self, stats: Any):
         self._stats = stats
-        self._live = Live(get_renderable=self._line, console=Console(stderr=True), transient=True)
         self._started = 0.0
+        self._live = Live(get_renderable=self._line, console=Console(stderr=True), transient=True)  # draws at once
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or crawler.settings["LOG_STYLE"] == "json":
             raise NotConfigured
         extension = cls(crawler.stats)
         crawler.signals.connect(extension.spider_opened, signal=signals.spider_opened)

@@ -59,6 +59,8 @@ class Lease:
     revived: int = 0
     """Times that it was dead and was sent back."""
     request: Any = None
+    trace: Any = None
+    """Of this attempt, where there is tracing; see crawlers/tracing."""
     known_at: float = 0.0
     """When it came into the frontier, as far as its place in the queue tells; on that clock too, as all moments."""
     taken_at: float = 0.0

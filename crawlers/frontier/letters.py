@@ -6,6 +6,7 @@ They wait in each shard's outbox, which lua/letters.lua describes, and the crawl
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +15,7 @@ from crawlers.exceptions import Undelivered
 from crawlers.failed_request import FailedRequest
 
 if TYPE_CHECKING:
+    from crawlers.extensions.tracing import Tracing
     from crawlers.frontier.control import Control
     from crawlers.frontier.frontier import Frontier
     from pipelines.dead_letter import DeadLetters
@@ -28,7 +30,10 @@ _AT_ONCE = 100
 class LetterWriter:
     """Claims what is in a crawl's outboxes, writes it, and says so; what it does not get to, another worker does."""
 
-    def __init__(self, control: Control, letters: DeadLetters, spider: str, claim_ms: int):
+    def __init__(
+        self, control: Control, letters: DeadLetters, spider: str, claim_ms: int, tracing: Tracing | None = None
+    ):
+        self._tracing = tracing
         self._control = control
         self._letters = letters
         self._spider = spider
@@ -80,7 +85,8 @@ class LetterWriter:
         """What was written. Raises Undelivered."""
         try:
             failed = FailedRequest.of_row(row, crawl, self._spider)
-            await self._letters.send_request(failed)
+            with nullcontext(failed) if self._tracing is None else self._tracing.letter_of(failed) as told:
+                await self._letters.send_request(told)
         except Undelivered:
             raise
         except Exception:  # a mistake of ours must not keep the other letters from being written

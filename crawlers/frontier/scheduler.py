@@ -27,6 +27,8 @@ from crawlers.changes.pages import without_conditions
 from crawlers.changes.visits import Visits
 from crawlers.domains import domain_of
 from crawlers.exceptions import SeineError, StartupError, UserError
+from crawlers.extensions.outcomes import RequestOutcomes
+from crawlers.extensions.tracing import Tracing
 from crawlers.frontier.codec import Unstorable
 from crawlers.frontier.connection import AWAY, Servers, refusal
 from crawlers.frontier.control import Control
@@ -222,7 +224,13 @@ class FrontierScheduler(BaseScheduler):
         if hasattr(self._spider, "is_known"):
             self._spider.is_known = self.frontier.is_known
         if (letters := DeadLetters.of(self._crawler)) is not None and self._letters is None:
-            self._letters = LetterWriter(self.control, letters, self._spider.name, self._options.lease_ms)
+            self._letters = LetterWriter(
+                self.control,
+                letters,
+                self._spider.name,
+                self._options.lease_ms,
+                self._crawler.get_extension(Tracing),
+            )
             await self._letters.join(self.frontier)
             if self._is_running():
                 self._start(self._letters.run())
@@ -447,7 +455,7 @@ class FrontierScheduler(BaseScheduler):
             try:
                 request = self._intake.codec.decode(lease.data)
             except Unstorable as error:
-                log.error("corrupt request", error=str(error), domain=lease.domain)
+                self._tell_unreadable(lease, "corrupt request", str(error))
                 self.frontier.settle(lease, "dead", "corrupt request")
                 continue
             if lease.attempts:
@@ -456,6 +464,10 @@ class FrontierScheduler(BaseScheduler):
             self._keep_distance(lease, request)
             return request
         return None
+
+    def _tell_unreadable(self, lease: Lease, reason: str, error: str) -> None:
+        if (outcomes := self._crawler.get_extension(RequestOutcomes)) is not None:
+            outcomes.tell_unreadable(lease, reason, error)
 
     def _keep_distance(self, lease: Lease, request: Request) -> None:
         assert self._crawler.engine is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from crawlers.remote_browsers import secrets_of
+from crawlers.tracing.options import headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_PASSWORD = 6
 """A shorter one would be found in words that are none."""
-_OURS = frozenset(("timestamp", "level", "logger", "crawl_id", "record_id", "worker", "outcome", "fate"))
+_OURS = frozenset(("timestamp", "level", "logger", "crawl_id", "record_id", "worker", "outcome", "fate", "trace_id"))
 """Fields of events that Seine makes itself."""
 _USER = re.compile(r"(?<=://)([^/?#@\s:]*):[^/?#@\s]*@")
 _PLAIN = (int, float, bool, type(None))
@@ -55,16 +56,17 @@ class Hidden:
 
     def _shown(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._text(value)
+            return self.text(value)
         if isinstance(value, _PLAIN):
             return value
         if isinstance(value, Mapping):
             return {str(self._shown(name)): self._shown(one) for name, one in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self._shown(one) for one in value]
-        return self._text(repr(value))
+        return self.text(repr(value))
 
-    def _text(self, text: str) -> str:
+    def text(self, text: str) -> str:
+        """`text` without what is hidden."""
         if self._starts:
             text = self._without_passwords(text)
         if "@" in text and "://" in text:
@@ -95,6 +97,8 @@ def passwords(settings: Any) -> set[str]:
             if isinstance(text, str) and "://" in text and "@" in text:
                 found |= _password_of(text)
     found |= secrets_of(settings.get("BROWSER_REMOTE_URL") or "")
+    for value in headers_of(settings).values():  # Bearer and the token, and the token
+        found |= {value, value.rpartition(" ")[2]}
     return found - {""}
 
 

@@ -16,6 +16,7 @@ import structlog
 from crawlers import metrics
 from crawlers.exceptions import StartupError, Undelivered
 from crawlers.items import ClaimCheck
+from crawlers.outcomes import traced_step
 from crawlers.sink_load import SinkLoad
 from pipelines.claims.address import HdfsAddress, read_address
 from pipelines.claims.breaker import CircuitBreaker
@@ -90,7 +91,8 @@ class Claims:
     ) -> ClaimCheck:
         """The claim of `data`, which is durable on return. Raises Undelivered where the worker had to close first."""
         started = time.monotonic()
-        with metrics.CLAIMS_IN_FLIGHT.track_inprogress(), self._load.track(len(data)):
+        in_flight = metrics.CLAIMS_IN_FLIGHT.track_inprogress()
+        with in_flight, self._load.track(len(data)), traced_step("claim", **{"seine.bytes": len(data)}):
             sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
             is_new = await self._persist(lambda: self._store.put(sha256, data))
         metrics.CLAIMS.labels("stored" if is_new else "known").inc()

@@ -77,6 +77,8 @@ class ShardQueue:
         for record in records:
             tracked.enter_context(self._load.track(len(record.value or b"")))
         self._tracked[lease] = tracked
+        if lease.trace is not None:
+            lease.trace.is_handed_over = True
         self._frontier.hand_over(lease, lambda: self._come(one))
 
     def drain(self, deadline: float) -> None:
@@ -220,6 +222,8 @@ class ShardQueue:
     async def bury(self, batch: Batch, refused: Record, why: str) -> None:
         """A dead letter takes the place of a record that Kafka refuses; of an audit event nothing does."""
         one = next(one for one in batch.requests.values() if any(record is refused for record in one.records))
+        if one.lease.trace is not None:
+            one.lease.trace.refused(refused, why)
         tombstone = refused.topic, refused.key, None  # says nothing without the record before it
         one.records = [
             record
@@ -237,7 +241,7 @@ class ShardQueue:
             one.reason, one.letters = "dead letter refused", 0
             self._tell_again(one)
             return
-        record = RequestRecord(lease=one.lease)
+        record = RequestRecord(lease=one.lease, trace=one.lease.trace)
         token = CURRENT.set(record)
         try:
             await self._letters.send(refused.item, RejectedRecord(f"{refused.topic}: {why}"), "delivery")
@@ -255,12 +259,15 @@ class ShardQueue:
         return sum(record.topic == self._dead_letters_topic for record in records)
 
     def _tell_again(self, one: Ended) -> None:
-        """The request has come to another end than its audit event tells."""
+        """The request has come to another end than its event and its audit event tell."""
+        log.warning("outcome amended", request=one.lease.id.hex(), outcome=one.outcome, reason=one.reason)
         if (audit := self._audit) is not None:
             end = one.outcome, one.reason, one.lease.id
             one.records = [audit.amended(each, *end) if audit.is_event(each) else each for each in one.records]
 
     def _count(self, one: Ended) -> None:
+        if one.lease.trace is not None:
+            one.lease.trace.committed(one.outcome, one.reason)
         products = sum(record.topic == self._products and record.value is not None for record in one.records)
         self._stats.inc_value("items/acknowledged", products)
         self._stats.inc_value("items/buffered", -products)
@@ -269,3 +276,5 @@ class ShardQueue:
     def _release(self, lease: Lease) -> None:
         if (tracked := self._tracked.pop(lease, None)) is not None:
             tracked.close()
+        if lease.trace is not None:
+            lease.trace.given_back()

@@ -30,8 +30,8 @@ def unreadable_versions(text: str, versions: dict[int, str]) -> list[str]:
     for number, written in versions.items():
         try:
             found = incompatibilities(reader, parse(written))  # type: ignore[arg-type]
-        except AvroException as error:
-            found = [f"is no schema of Avro's: {error}"]
+        except (AvroException, ValueError, TypeError, AttributeError, RecursionError) as error:
+            found = [f"is no schema of Avro's: {error or type(error).__name__}"]
         problems += [f"version {number}: {problem}" for problem in found]
     return problems
 

@@ -170,7 +170,9 @@ _SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 def test_what_scales_by_is_a_metric_of_the_fleet() -> None:
     source = (ROOT / "crawlers" / "status" / "fleet_metrics.py").read_text()
     [scaler] = of_kind(json.loads(_built("production")), "ScaledObject")
-    [name] = re.findall(r"seine_\w+", scaler["spec"]["triggers"][0]["metadata"]["query"])
+    query = scaler["spec"]["triggers"][0]["metadata"]["query"]
+    [name] = re.findall(r"seine_\w+", query)
+    assert f'namespace="{scaler["metadata"]["namespace"]}"' in query
     assert f'"{name}"' in source
     assert {"pending", "delayed", "leased"} <= set(RIGHT)
 

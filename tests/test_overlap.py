@@ -22,7 +22,6 @@ from tests.polling import until
 from tests.servers.redis import RedisServer
 from tests.servers.web import Page, WebServer
 
-SHORT_LEASE = {"FRONTIER_LEASE_SECONDS": 1}
 RESTING = {"FRONTIER_WAIT": 1, "CRAWL_OPEN": 0}
 
 
@@ -36,6 +35,10 @@ def crawl(server: WebServer, fleet: FrontierSeine, **settings: object) -> list[s
 
 def crawls_of(fleet: FrontierSeine) -> list[str]:
     return [name.decode() for name in fleet.redis.zrange(f"{fleet.keys.registry}:crawls", 0, -1)]
+
+
+def rests_in(log: Path) -> bool:
+    return log.is_file() and "waiting for a crawl to join" in log.read_text()
 
 
 def workers_of(fleet: FrontierSeine) -> int:
@@ -77,20 +80,22 @@ def test_a_start_that_joins_joins_what_a_skipping_one_opened(
     assert len(crawls_of(fleet)) == 1
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(("ending", "lease"), [(signal.SIGKILL, 1), (signal.SIGTERM, 600)])
 def test_a_crawl_that_its_workers_left_is_gone_on_with_and_not_skipped_for_ever(
-    fleet: FrontierSeine, web: Callable[..., WebServer], ending: signal.Signals
+    fleet: FrontierSeine, web: Callable[..., WebServer], ending: signal.Signals, lease: int
 ) -> None:
+    """One that was killed is missed when its lease of life ends; one that was told to end leaves at once."""
+    lives = {"CRAWL_OVERLAP": "skip", "FRONTIER_LEASE_SECONDS": lease}
     server = site(web)
     server.may_answer.clear()
-    first = fleet.start(*crawl(server, fleet, CRAWL_OVERLAP="skip", FRONTIER_DRAIN_SECONDS=0.1, **SHORT_LEASE))
+    first = fleet.start(*crawl(server, fleet, FRONTIER_DRAIN_SECONDS=0.1, **lives))
     until(lambda: server.visits, "nothing is fetched")
     first.send_signal(ending)
     first.wait(60)
     server.may_answer.set()
     live = f"{fleet.keys.shard(0)}:workers"
     until(lambda: not fleet.redis.zcount(live, _now(fleet), "+inf"), "its lease of life does not end")
-    finished = fleet.run(*crawl(server, fleet, CRAWL_OVERLAP="skip", **SHORT_LEASE))
+    finished = fleet.run(*crawl(server, fleet, **lives))
     assert finished.code == 0, finished.err[-2000:]
     assert "skipped" not in finished.err
     assert fleet.ended(finished, server).counts["empty"] == 5
@@ -133,7 +138,7 @@ def test_two_commands_at_once_make_one_crawl_and_one_is_skipped(
 
 
 def test_a_standing_worker_opens_nothing_and_joins_what_a_schedule_opens(
-    fleet: FrontierSeine, sites: Path, web: Callable[..., WebServer]
+    fleet: FrontierSeine, sites: Path, web: Callable[..., WebServer], tmp_path: Path
 ) -> None:
     """Twice: after a crawl it rests again."""
     server = site(web)
@@ -143,11 +148,11 @@ def test_a_standing_worker_opens_nothing_and_joins_what_a_schedule_opens(
         f'name = "shop"\ndomains = ["{address}"]\nseeds = ["{server.url}/"]\nfollow = {{ allow = ["/"] }}\n'
     )
     rests = ["-s", "FRONTIER_WAIT=1", "-s", "CRAWL_OPEN=0", "-s", "ROBOTSTXT_OBEY=0"]
-    standing = fleet.start("crawl", "product_spider", *rests)
+    logged = tmp_path / "standing.log"
+    standing = fleet.start("crawl", "product_spider", *rests, "--logfile", str(logged))
     registry = Keys(fleet.env["FRONTIER_NAMESPACE"], "product_spider").registry
     shard = fleet.keys.shard(0)
-    assert standing.stderr is not None
-    until(lambda: "waiting for a crawl to join" in standing.stderr.readline(), "it does not rest")
+    until(lambda: rests_in(logged), "it does not rest")
     assert not fleet.redis.exists(f"{registry}:crawls")
     for number in (1, 2):
         server.may_answer.clear()
@@ -158,19 +163,18 @@ def test_a_standing_worker_opens_nothing_and_joins_what_a_schedule_opens(
         assert fleet.redis.zcard(f"{registry}:crawls") == number
         assert len(server.visits) == 6 * number
     standing.send_signal(signal.SIGTERM)
-    _, err = standing.communicate(timeout=60)
-    assert standing.returncode == 0
-    assert "Traceback" not in err
+    assert standing.wait(60) == 0
+    assert "Traceback" not in logged.read_text()
 
 
-def test_a_worker_that_never_joined_anything_ends_well(fleet: FrontierSeine) -> None:
-    standing = fleet.start("crawl", "path_spider", "-a", "url=http://127.0.0.1:1/", *fleet.options(**RESTING))
-    assert standing.stderr is not None
-    until(lambda: "waiting for a crawl to join" in standing.stderr.readline(), "it does not rest")
+def test_a_worker_that_never_joined_anything_ends_well(fleet: FrontierSeine, tmp_path: Path) -> None:
+    logged = tmp_path / "standing.log"
+    options = fleet.options(**RESTING, LOG_FILE=logged)
+    standing = fleet.start("crawl", "path_spider", "-a", "url=http://127.0.0.1:1/", *options)
+    until(lambda: rests_in(logged), "it does not rest")
     standing.send_signal(signal.SIGTERM)
-    _, err = standing.communicate(timeout=60)
-    assert standing.returncode == 0, err
-    assert "Traceback" not in err
+    assert standing.wait(60) == 0
+    assert "Traceback" not in logged.read_text()
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ class Steps:
             ("a killed broker is missed by nobody", self.kill_broker),
             ("a killed datanode: pages are stored by the other one", self.kill_datanode),
             (f"Redis is killed, and back after {OUTAGE:g} s", self.kill_redis),
+            ("a stopped worker drains and exits 0", self.drain),
             ("the crawl completes, and everything adds up", self.complete),
             ("all products are on the topic, as the shop has them", self.products),
             ("stored pages are as they were stored", self.claims),
-            ("a stopped worker drains and exits 0", self.drain),
             ("Prometheus finds every worker, broker and service", self.monitoring),
         ]
 
@@ -86,11 +86,18 @@ class Steps:
         return ", ".join(names)
 
     def kill_worker(self) -> str:
+        worker, pid = self._busy_worker()
+        run("docker", "exec", worker, "sh", "-c", f"kill -9 {pid}")
+        self._comes_back(worker)
+        return f"{self._crawl.goes_on()} pages delivered afterwards"
+
+    def _busy_worker(self) -> tuple[str, int]:
+        """A container of `worker` that has leases, and the pid in it."""
         workers = {one["Config"]["Hostname"]: one["Id"] for one in self._project.containers("worker")}
-        host, pid = until(lambda: [one for one in self._crawl.busy() if one[0] in workers], "no worker is busy")[0]
-        run("docker", "exec", workers[host], "sh", "-c", f"kill -9 {pid}")
-        self._comes_back(workers[host])
-        return f"{host}:{pid}; {self._crawl.goes_on()} pages delivered afterwards"
+        found: list[tuple[str, int]] = until(
+            lambda: [(workers[host], pid) for host, pid in self._crawl.busy() if host in workers], "no worker is busy"
+        )
+        return found[0]
 
     def kill_broker(self) -> str:
         broker = self._project.containers("kafka-2")[0]["Id"]
@@ -128,12 +135,12 @@ class Steps:
         return told.strip().splitlines()[-1]
 
     def drain(self) -> str:
-        worker, began = self._project.containers("worker")[-1]["Id"], time.monotonic()
+        (worker, _), began = self._busy_worker(), time.monotonic()
         run("docker", "stop", "-t", "150", worker)
-        state = json.loads(run("docker", "inspect", worker))[0]["State"]
-        if state["ExitCode"]:
-            raise Failed(f"exit code {state['ExitCode']}")
-        return f"{time.monotonic() - began:.1f} s"
+        took = time.monotonic() - began
+        if code := json.loads(run("docker", "inspect", worker))[0]["State"]["ExitCode"]:
+            raise Failed(f"exit code {code}")
+        return f"{took:.1f} s; {self._crawl.goes_on()} pages delivered afterwards"
 
     def monitoring(self) -> str:
         self._project.up(

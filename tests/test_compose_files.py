@@ -124,12 +124,18 @@ def test_nothing_stops_a_service_from_being_scaled(name: str) -> None:
 def test_images_are_pinned_and_known(name: str) -> None:
     service = SERVICES[name]
     own, _, tag = service["image"].partition(":")
-    if "build" in service:
-        assert own in OWN_IMAGES
+    if own in OWN_IMAGES:
         assert tag == "${SEINE_VERSION:-dev}"
+        assert service["pull_policy"] == "never", "it is built here"
     else:
-        assert service["image"] in IMAGES or own == "seine"
-    assert "pull_policy" not in service
+        assert service["image"] in IMAGES
+        assert service.keys().isdisjoint({"build", "pull_policy"})
+
+
+def test_an_image_is_built_by_one_service() -> None:
+    """Of two builds at once either may have the name in the end; then `up` starts anew what has the other."""
+    built = [service["image"].partition(":")[0] for service in SERVICES.values() if "build" in service]
+    assert sorted(built) == sorted(OWN_IMAGES)
 
 
 @EACH

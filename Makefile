@@ -7,7 +7,7 @@ JOBS ?= 5
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kerberos crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser soak chaos stack-down clean
+.PHONY: help setup kerberos crawl test lint format types eval bench bench-frontier bench-delivery bench-outage bench-browser soak chaos test-compose stack-down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ chaos: $(VENV)/.ready-dev ## hurt crawls of thousands of pages at random moments
 	@BROWSER_KILLS=100 $(BIN)/python -m pytest -q -s tests/test_browser_hardships.py -k killed_in_the_middle
 	@BROWSER_KILLS=20 $(BIN)/python -m pytest -q -s tests/test_browser_frontier.py
 	@OUTAGE_SECONDS=60 $(BIN)/python -m pytest -q -s tests/test_outages.py
+
+test-compose: $(VENV)/.ready-dev ## run the compose files, plain and secure, and hurt them: needs a Docker engine, some 30 minutes
+	@$(BIN)/python -m tests.compose
+	@$(BIN)/python -m tests.compose --secure
 
 stack-down: setup ## stop the demo shop and the embedded stack; data stays
 	@$(BIN)/python -m deploy.demo_shop down

@@ -411,6 +411,21 @@ def test_a_taken_port_is_named() -> None:
             pass
 
 
+def test_it_can_listen_elsewhere_and_be_called_by_a_name() -> None:
+    """As in a container, whose service's name others know it by."""
+
+    async def home() -> tuple[list[str], bytes]:
+        async with DemoShop(base_port=0, host="0.0.0.0", name="shop") as shop:
+            port = shop.urls[0].rpartition(":")[2]
+            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.2:{port}/") as answer:
+                return shop.urls, await answer.read()
+
+    urls, page = asyncio.run(home())
+    assert all(url.startswith("http://shop:") for url in urls)
+    assert urls[0].encode() in page
+    assert b"127.0.0.1" not in page
+
+
 def test_the_command_starts_it_once_tells_of_it_and_stops_it(tmp_path: Path) -> None:
     port = str(free_row(4))
 

@@ -317,7 +317,7 @@ def test_what_is_complete_is_not_asked_for_again(repository: Repository, artifac
 
 def test_the_lock_pins_every_artifact_and_names_no_host() -> None:
     locks = sorted((ROOT / "deploy" / "local" / "jars").glob("*/jgo.lock.toml"))
-    assert [lock.parent.name for lock in locks] == ["consumer", "grid", "hdfs", "kafka", "registry"]
+    assert [lock.parent.name for lock in locks] == ["consumer", "grid", "hdfs", "jmx", "kafka", "registry"]
     for lock in locks:
         text = lock.read_text()
         assert text.count("sha256 = ") == text.count("[[dependencies]]") > 0

@@ -243,9 +243,10 @@ class FrontierScheduler(BaseScheduler):
                 self._options.lease_ms,
                 self._crawler.get_extension(Tracing),
             )
+            await self._letters.join(self.frontier)
             if self._is_running():
                 self._start(self._letters.run())
-        if self._letters is not None:
+        elif self._letters is not None:
             await self._letters.join(self.frontier)
         self._gone, self._scope = None, ""
         memory, gone_after = ProductMemory.of(self._crawler), settings.getint("CHANGES_GONE_AFTER")

@@ -104,13 +104,13 @@ class ShopProcess:
         return True
 
 
-async def serve(port: int) -> None:
-    """Until SIGTERM or SIGINT."""
+async def serve(port: int, host: str = HOST, name: str = "") -> None:
+    """At that address, under that name (its address's own by default), until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with DemoShop(port) as shop:
+    async with DemoShop(port, host, name) as shop:
         for url in shop.urls:
             print(url, flush=True)
         await stopped.wait()

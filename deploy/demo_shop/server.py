@@ -1,4 +1,4 @@
-"""The shop as a server: one port of loopback per domain."""
+"""The shop as a server: one port per domain, of loopback unless it is told otherwise."""
 
 from __future__ import annotations
 
@@ -28,16 +28,21 @@ class PortTaken(Exception):
 
 
 class DemoShop:
-    """`async with DemoShop(base_port=0) as shop:` opens it on free ports; by default on 18100 and those after it."""
+    """`async with DemoShop(base_port=0) as shop:` opens it on free ports; by default on 18100 and those after it.
 
-    def __init__(self, base_port: int = DEFAULT_PORT) -> None:
+    `host` is the address that it listens at, `name` what its pages call it: in a container, 0.0.0.0 and the service.
+    """
+
+    def __init__(self, base_port: int = DEFAULT_PORT, host: str = HOST, name: str = "") -> None:
         self._base_port = base_port
+        self._host = host
+        self._name = name or host
         self._shop = Shop()
         self._runners: list[web.ServerRunner] = []
 
     @property
     def urls(self) -> list[str]:
-        """One "http://127.0.0.1:PORT" per domain: en-US, de-DE, ja-JP, fr-CH."""
+        """One "http://NAME:PORT" per domain: en-US, de-DE, ja-JP, fr-CH."""
         return list(self._shop.bases)
 
     @property
@@ -71,11 +76,11 @@ class DemoShop:
         return site_toml(self.urls)
 
     async def __aenter__(self) -> DemoShop:
-        sockets = _bind(self._base_port, len(self._shop.catalog.domains))
-        self._shop.bases = [f"http://{HOST}:{sock.getsockname()[1]}" for sock in sockets]
+        sockets = _bind(self._host, self._base_port, len(self._shop.catalog.domains))
+        self._shop.bases = [f"http://{self._name}:{sock.getsockname()[1]}" for sock in sockets]
         control = Control(self._shop)
         for sock, domain in zip(sockets, self._shop.catalog.domains, strict=True):
-            handler = _DomainHandler(self._shop, domain, control, f"{HOST}:{sock.getsockname()[1]}")
+            handler = _DomainHandler(self._shop, domain, control, f"{self._name}:{sock.getsockname()[1]}")
             # Streams without end must not hold up the closing, and end when their client leaves.
             server = web.Server(handler, access_log=None, handler_cancellation=True)
             runner = web.ServerRunner(server, shutdown_timeout=0.1)
@@ -126,7 +131,7 @@ class _DomainHandler:
         return response
 
 
-def _bind(base_port: int, count: int) -> list[socket.socket]:
+def _bind(host: str, base_port: int, count: int) -> list[socket.socket]:
     """Raises PortTaken naming the port. Port 0 asks for free ones."""
     sockets: list[socket.socket] = []
     try:
@@ -134,7 +139,7 @@ def _bind(base_port: int, count: int) -> list[socket.socket]:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((HOST, base_port + offset if base_port else 0))
+            sock.bind((host, base_port + offset if base_port else 0))
             sock.listen(1024)
     except OSError as error:
         for sock in sockets:

@@ -51,7 +51,8 @@ BOARD = Board(
             lines(
                 "Pages a browser",
                 {
-                    "all": "sum(increase(seine_browser_pages_total[1h])) / (sum(increase(seine_browser_ends_total[1h])) > 0)"
+                    "all": "sum(increase(seine_browser_pages_total[1h]))"
+                    " / (sum(increase(seine_browser_ends_total[1h])) > 0)"
                 },
                 "Rendered for each browser that ended within an hour: BROWSER_RETIRE_PAGES at best.",
             ),

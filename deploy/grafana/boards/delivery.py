@@ -28,7 +28,7 @@ BOARD = Board(
                 "Produce to report",
                 "le:seine_delivery_seconds_bucket:rate5m",
                 "Until all in-sync replicas have it.",
-                width=3,
+                width=2,
             ),
             lines(
                 "Records",
@@ -38,7 +38,7 @@ BOARD = Board(
                 },
                 "Sent ones are of all topics, repeats too.",
                 unit="cps",
-                width=3,
+                width=2,
             ),
         ),
         row(
@@ -178,7 +178,6 @@ BOARD = Board(
                 "Until durable",
                 "rate(seine_claim_seconds_bucket[$__rate_interval])",
                 "Of a stored page.",
-                width=2,
             ),
             lines(
                 "Stored",
@@ -188,14 +187,12 @@ BOARD = Board(
                 },
                 "New ones, and those that were there.",
                 unit="cps",
-                width=2,
             ),
             lines(
                 "Bytes",
                 {"written": "sum(rate(seine_claim_bytes_total[$__rate_interval]))"},
                 "To the store.",
                 unit="Bps",
-                width=2,
             ),
             lines(
                 "Tried again",
@@ -205,7 +202,6 @@ BOARD = Board(
                 },
                 "By reason.",
                 unit="cps",
-                width=2,
             ),
         ),
         row(

@@ -98,15 +98,12 @@ BOARD = Board(
                 f"sum({_fleet('seine_frontier_domains_slowed')})",
                 "Asked more slowly, after a 429, a 503 or slow answers.",
             ),
-            lines(
-                "Circuits", {"{{state}}": _CIRCUITS}, "Domains by the state of their circuit.", stacked=True, width=2
-            ),
+            lines("Circuits", {"{{state}}": _CIRCUITS}, "Domains by the state of their circuit.", stacked=True),
             lines(
                 "Due, and not asked",
                 {"{{spider}}": _fleet("seine_frontier_longest_due_seconds")},
                 "How long some domain could have been asked: above a minute there are too few workers.",
                 unit="s",
-                width=2,
             ),
             lines(
                 "Domains",
@@ -115,7 +112,6 @@ BOARD = Board(
                     "requests on their way": f"sum({_fleet('seine_frontier_in_flight')})",
                 },
                 "Domains with pending requests, and downloads of the fleet.",
-                width=2,
             ),
             lines(
                 "Leases",
@@ -125,7 +121,6 @@ BOARD = Board(
                     "downloading": "sum(seine_requests_active)",
                 },
                 "Of all workers.",
-                width=2,
             ),
         ),
         row(

@@ -39,14 +39,14 @@ BOARD = Board(
                 "Age of the last one.",
                 unit="s",
                 bad=129600,
-                width=3,
+                width=2,
             ),
             bars(
                 "Monitors by site",
                 {"{{site}}: {{monitor}}": f"{_judged('seine_monitor_failed', 'site, monitor')} > 0"},
                 "1 is a warning, 2 an error; `scrapy frontier monitors SITE` says why.",
                 bad=2,
-                width=3,
+                width=2,
             ),
         ),
         row(

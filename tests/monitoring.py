@@ -39,8 +39,6 @@ JMX = {
     ),
 }
 """What Kafka's JMX agent makes, and of which bean: deploy/compose/kafka/jmx.yml says how."""
-EXPORTER = "deploy/exporter/looking.py"
-"""Where the exporter's are named."""
 
 
 @dataclass(frozen=True)

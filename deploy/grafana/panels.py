@@ -125,7 +125,16 @@ def _placed(board: Board) -> list[dict[str, Any]]:
     top = 0
     for one in board.rows:
         place = {"h": 1, "w": _WIDTH, "x": 0, "y": top}
-        found.append({"id": len(found) + 1, "type": "row", "title": one.title, "gridPos": place, "panels": []})
+        found.append(
+            {
+                "id": len(found) + 1,
+                "type": "row",
+                "title": one.title,
+                "collapsed": False,
+                "gridPos": place,
+                "panels": [],
+            }
+        )
         shares, taken = sum(panel.width for panel in one.panels), 0
         for panel in one.panels:
             left, right = (_WIDTH * share // shares for share in (taken, taken + panel.width))

@@ -17,19 +17,28 @@ BOARD = Board(
     (
         row(
             "Conservation of requests: known = accounted, always",
-            number("Known", _fleet("seine_frontier_known"), "Seeded and discovered."),
-            number("Accounted", _fleet("seine_frontier_accounted"), "With an outcome, pending, delayed or leased."),
-            number("Leak", _LEAK, "Requests that are known and nowhere. Anything but 0 is an alert.", bad=1),
+            number("Known", _fleet("seine_frontier_known"), "Seeded and discovered.", unit="locale"),
+            number(
+                "Accounted",
+                _fleet("seine_frontier_accounted"),
+                "With an outcome, pending, delayed or leased.",
+                unit="locale",
+            ),
+            number(
+                "Leak", _LEAK, "Requests that are known and nowhere. Anything but 0 is an alert.", bad=1, unit="locale"
+            ),
             bars(
                 "Where they are",
                 {"{{term}}": _TERMS % "delivered|expanded|redirected|empty|filtered|dead|pending|delayed|leased"},
                 "The terms of the equation's right side; their sum is what is known.",
+                unit="locale",
                 width=3,
             ),
             bars(
                 "Beside it",
                 {"{{term}}": _TERMS % "seeded|discovered|duplicates|retried|lost|stale"},
                 "Where requests came from, and what is counted beside the equation.",
+                unit="locale",
                 width=2,
             ),
             height=9,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.letters import Letters, product
 from tests.outages import Crawl, ShopPages
 from tests.polling import until
 from tests.servers.hdfs import HdfsServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, binaries, newest
 from tests.servers.web import Page, WebServer
 from tests.support import Seine, consume
 from tests.test_claims_command import PAGES, deliver
@@ -24,10 +25,10 @@ from tests.topics import admin_of, delete_topic
 _FS_SHELL, _DFS_ADMIN = "org.apache.hadoop.fs.FsShell", "org.apache.hadoop.hdfs.tools.DFSAdmin"
 
 
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """As docs/frontier.md wants it: it keeps what it is told."""
-    with RedisServer(tmp_path / "redis", appendonly="yes", appendfsync="everysec") as server:
+@pytest.fixture(params=binaries().values(), ids=binaries())
+def own_redis(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    """As docs/frontier.md wants it: it keeps what it is told. Of each version, as files differ between them."""
+    with RedisServer(tmp_path / "redis", request.param, appendonly="yes", appendfsync="everysec") as server:
         yield server
 
 
@@ -97,9 +98,10 @@ def test_a_redis_that_was_lost_is_restored_from_a_copy_of_its_append_only_file(
     crawl.check(worker)
 
 
+@pytest.mark.parametrize("own_redis", [newest()], indirect=True, ids=[""])
 def test_a_crawl_whose_redis_was_lost_for_good_is_crawled_anew(crawl: Crawl, own_redis: RedisServer) -> None:
     crawl.pages.hold_after(40)
-    worker = crawl.start(KAFKA_DRAIN_TIMEOUT=5)
+    worker = crawl.start()
     crawl.await_delivered(20)
     own_redis.kill()
     shutil.rmtree(own_redis.folder)
@@ -130,6 +132,24 @@ def test_a_lost_topic_is_full_again_after_the_next_crawl_even_where_only_changes
         ("a", "new"),
         ("b", "new"),
     }
+
+
+def test_a_lost_ledger_is_told_and_a_new_namespace_crawls_again(
+    letters: Letters, web: Callable[..., WebServer]
+) -> None:
+    seine, site = letters.seine, letters.site(web({"/": links("/a", "/b"), "/a": product("a"), "/b": product("b")}))
+    ledger = f"{seine.env['KAFKA_TOPIC_PRODUCTS']}.ledger"
+    once = {"KAFKA_DELIVERY": "exactly_once", "KAFKA_TOPIC_LEDGER": ledger, "KAFKA_SLOTS": 1}
+    assert seine.crawl("-a", f"sites={site}", **once).code == 0
+
+    delete_topic(admin_of(seine.env), ledger)
+    lost = seine.crawl("-a", f"sites={site}", **once)
+    assert (lost.code, len(lost.events("ledger behind redis"))) == (1, 1)
+
+    anew = f"test-{secrets.token_hex(4)}"
+    assert seine.crawl("-a", f"sites={site}", **once, FRONTIER_NAMESPACE=anew).code == 0
+    records = consume(seine.env, seine.env["KAFKA_TOPIC_PRODUCTS"])
+    assert Counter(record.value["name"] for record in records) == {"a": 2, "b": 2}
 
 
 def test_dead_letters_are_replayed_when_their_cause_is_gone(letters: Letters, web: Callable[..., WebServer]) -> None:

@@ -24,9 +24,10 @@ from tests.servers.web import WebServer
 from tests.support import Seine, own_topics
 
 LONGEST = (
-    "exactly_once browser_hardships outages routing browser_pool audit_failures forgetting changes frontier_redis "
-    "audit browser_grid dead_letters claim_check browser_frontier changes_failures browser_guards browser_handler dlq "
-    "frontier_politeness changes_replay monitors bad_input tracing frontier_crawls"
+    "exactly_once monitors browser_hardships outages routing browser_pool audit_failures forgetting changes "
+    "frontier_redis audit browser_grid dead_letters claim_check browser_frontier changes_failures browser_guards "
+    "browser_handler dlq frontier_politeness changes_replay bad_input tracing drills status scheduler alerts "
+    "frontier_crawls status_page"
 )
 """The files that take longest. Their tests come first: no worker of `make test` has such a file left at the end."""
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,13 +66,13 @@ class Fleet:
 
     def __init__(self, environment: dict[str, str], scratch: Path):
         self._environment = environment
-        self._scratch = scratch
+        self.logs = scratch
         self.workers: list[Worker] = []
 
     def start(self) -> None:
         number = len(self.workers)
         port = Ports.free().redis
-        log = self._scratch / f"worker-{number}.log"
+        log = self.logs / f"worker-{number}.log"
         own = {"STATUS_PORT": str(port), "WORKER_ID": f"soak-{number}", "FRONTIER_LEASE_SECONDS": "10"}
         command = [sys.executable, "-m", "scrapy", "crawl", "product_spider", "-a", "sites=soak", "--logfile", str(log)]
         environment = {**os.environ, **self._environment, **own}
@@ -91,7 +92,7 @@ class Fleet:
 
 
 def crawl(fleet: Fleet, stack: Stack, pages: int, workers: int) -> float:
-    """Seconds that it took, disturbances and all."""
+    """Seconds that it took, disturbances and all. SystemExit where it went without one of them, or a worker failed."""
     began = time.monotonic()
     for _ in range(workers):
         fleet.start()
@@ -116,6 +117,12 @@ def crawl(fleet: Fleet, stack: Stack, pages: int, workers: int) -> float:
             print(f"  {time.monotonic() - began:6.0f} s: {done:.0%}, MiB: {memory}", flush=True)
             shown += 0.1
         time.sleep(_EVERY)
+    if disturbances:
+        raise SystemExit(f"the crawl ended before {disturbances[0][1]}: take more --pages")
+    if failed := [
+        one.process.returncode for one in fleet.workers if one.process.returncode not in (0, -signal.SIGKILL)
+    ]:
+        raise SystemExit(f"workers ended with exit codes {failed}: their logs are in {fleet.logs}")
     return time.monotonic() - began
 
 
@@ -199,7 +206,7 @@ def report(fleet: Fleet, environment: dict[str, str], pages: int, seconds: float
     print("| phase | p50 | p95 | p99 |\n|---|---|---|---|")
     for phase in PHASES:
         print(f"| {phase} | {' | '.join(f'{1000 * one:,.0f} ms' for one in percentiles(fleet.workers, phase))} |")
-    is_flat = parts[3] <= GROWTH * parts[1]
+    is_flat = all(parts) and parts[3] <= GROWTH * parts[1]
     return len(keys) == pages and bool(status["balanced"]) and status["known"] == pages and peak < BUDGET and is_flat
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -167,4 +168,7 @@ def _formatter(settings: Any, *, is_terminal: bool) -> logging.Formatter:
 
 
 def _to_json(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=repr).decode()
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except TypeError:  # a lone surrogate, an integer beyond 64 bit: what raises here goes past all masking
+        return json.dumps(event, default=repr)

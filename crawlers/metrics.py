@@ -22,7 +22,9 @@ GCCollector(registry=REGISTRY)
 
 BUILD = Info("seine_build", "What this process is made of.", registry=REGISTRY)
 LOOP_LAG = Gauge(
-    "seine_loop_lag_seconds", "How late the event loop was, at most, since the last scrape but one.", registry=REGISTRY
+    "seine_loop_lag_seconds",
+    "How late the event loop was at most, of the last half to whole minute.",
+    registry=REGISTRY,
 )
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -117,7 +117,7 @@ DOWNLOADER_MIDDLEWARES = {
     "middlewares.waiting.WaitingMiddleware": 555,  # before retries, which it holds back where there is no Redis
     "middlewares.changes.ChangesMiddleware": 560,  # before compression, behind redirects and cookies
     "middlewares.ban.BanMiddleware": 570,  # sees what came decompressed, before anybody takes it for a page
-    "middlewares.markup.MarkupMiddleware": 580,  # before anybody parses a page
+    "middlewares.sanity.SanityMiddleware": 580,  # before anybody counts or parses an answer
     "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
     "middlewares.compression.CompressionMiddleware": 590,  # in its place, with a limit of the ratio
     "middlewares.header_order.HeaderOrderMiddleware": 720,  # behind cookies: all headers are there

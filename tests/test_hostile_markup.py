@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from scrapy.http import HtmlResponse
 
-from crawlers.fetching.markup import MOST_ATTRIBUTES, has_giant_tag
+from crawlers.fetching.markup import MOST_ATTRIBUTES, as_parsed, has_giant_tag
 from tests.fleet import FrontierSeine, links
+from tests.servers.raw import RawServer
 from tests.servers.web import Page, WebServer
 
 MANY = 2 * MOST_ATTRIBUTES
@@ -43,6 +45,27 @@ ORDINARY = {
 @pytest.mark.parametrize("name", ORDINARY)
 def test_other_pages_are_read(name: str) -> None:
     assert not has_giant_tag(ORDINARY[name].encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "unicode_escape", "utf-8"])
+def test_it_is_found_in_what_the_parser_gets(encoding: str) -> None:
+    tag = "<\0a" + "".join(f" a{n}" for n in range(MANY)) + ">"
+    body = f"<html>{tag}".encode(encoding)
+    if encoding == "unicode_escape":
+        body = b"<html>\\x3ca" + b"".join(b" a%d" % n for n in range(MANY)) + b">"
+    headers = {"Content-Type": f"text/html; charset={encoding}"}
+    response = HtmlResponse("http://shop.example/", body=body, headers=headers)
+    assert has_giant_tag(as_parsed(response))
+
+
+def test_a_status_beyond_three_digits_is_dead(fleet: FrontierSeine) -> None:
+    def answer() -> list[bytes]:
+        return [b"HTTP/1.1 987654321 Odd\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\nx"]
+
+    with RawServer({"/": answer}) as server:
+        finished = fleet.run("crawl", "path_spider", "-a", f"url={server.url}/", *fleet.options(RETRY_TIMES=0))
+    [event] = finished.events("request")
+    assert (event["outcome"], event["reason"]) == ("dead", "status is none")
 
 
 def test_such_a_page_is_dead_with_a_reason_and_its_worker_goes_on(

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from prometheus_client import Metric
 from crawlers import measuring, metrics  # noqa: F401, the former registers some
 from crawlers.frontier.report import BESIDE, LEFT, RIGHT, Status
 from crawlers.status.fleet_metrics import FleetMetrics
+from crawlers.status.guard import is_open
 from crawlers.status.top_domains import OTHERS, TopDomains
 from crawlers.status.view import FleetState
 from crawlers.version import VERSION
@@ -106,7 +108,7 @@ def test_the_page_is_told_of_crawls_sites_and_dead_letters(worker: StatusAt) -> 
     assert (crawl["balanced"], crawl["right"]["delivered"], crawl["dead"]) == (True, 2, {"http 404": 1, "item": 1})
     assert told["worker"]["sites"]["shop"]["requests"] == {"delivered": 2, "expanded": 1, "dead": 2}
     assert told["worker"]["troubles"] == {}
-    letters = until(lambda: len(found := worker.json()["letters"]) == 2 and found, "both letters")
+    letters = until(lambda: len(found := worker.json()["letters"]["letters"]) == 2 and found, "both letters")
     assert {one["stage"] for one in letters} == {"validation", "download"}
     assert {one["error"] for one in letters} == {"InvalidItem", "http 404"}
 
@@ -160,7 +162,8 @@ def test_the_fleet_is_told_of_without_a_worker(worker: StatusAt, letters: Letter
     told, of_worker = served.json(), worker.json()
     assert told["worker"] is None
     assert told["fleet"]["crawls"][0]["right"] == of_worker["fleet"]["crawls"][0]["right"]
-    assert {one["error"] for one in told["letters"]} == {"InvalidItem", "http 404"}
+    letters_ = until(lambda: served.json()["letters"]["letters"], "letters")
+    assert {one["error"] for one in letters_} == {"InvalidItem", "http 404"}
     metrics = served.metrics()
     assert metrics["seine_frontier_known", "product_spider"] == 5
     assert metrics["seine_frontier_workers", "product_spider"] == 0, "the one there is waits for another crawl"
@@ -183,6 +186,26 @@ def test_serving_bears_a_redis_that_is_away(fleet: FrontierSeine, own_redis: Red
     own_redis.start()
     until(lambda: served.metrics()["seine_redis_up", "product_spider"] == 1, "Redis is up")
     assert served.get("/readyz").ok
+
+
+def test_the_page_is_told_at_once_where_kafka_is_away_or_none(fleet: FrontierSeine, nowhere: str) -> None:
+    assert started(fleet, "frontier", "serve").json()["letters"] == {
+        "letters": [],
+        "error": "KAFKA_BOOTSTRAP_SERVERS is not set",
+    }
+    fleet.env["KAFKA_BOOTSTRAP_SERVERS"] = nowhere
+    served = started(fleet, "frontier", "serve")
+    began = monotonic()
+    assert served.json()["letters"] == {"letters": [], "error": ""}
+    assert monotonic() - began < 5, "Kafka is asked for ten seconds"
+    until(lambda: "Kafka does not answer" in served.json()["letters"]["error"], "the error")
+
+
+def test_a_site_that_is_wrong_says_nothing_of_redis(fleet: FrontierSeine) -> None:
+    (fleet.folder / "sites" / "broken.toml").write_text("name = ")
+    served = started(fleet, "frontier", "serve")
+    assert served.json()["fleet"]["error"] == ""
+    assert served.metrics()["seine_redis_up", "product_spider"] == 1
 
 
 # --- Ports
@@ -267,6 +290,20 @@ def test_browsers_are_told_to_show_the_page_here_and_to_run_nothing_else(fleet: 
     assert "connect-src 'self'" in policy
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "open_"),
+    [
+        ("0.0.0.0", None, True),
+        ("::", "", True),
+        ("10.0.0.1", "x", False),
+        ("127.0.0.1", None, False),
+        ("::1", None, False),
+    ],
+)
+def test_a_status_that_others_reach_without_a_token_is_told(host: str, token: str | None, open_: bool) -> None:
+    assert is_open(host, token) == open_
 
 
 # --- Domains

@@ -80,6 +80,7 @@ class WorkerStatus:
         await self._open(listening)
 
     async def _open(self, listening: socket) -> None:
+        from crawlers.status.guard import is_open
         from crawlers.status.server import StatusServer
         from crawlers.status.serving import address
         from crawlers.status.telling import LatestLetters, Routes
@@ -98,6 +99,8 @@ class WorkerStatus:
         )
         await self._server.open(listening)
         log.info("status served", url=address(listening))
+        if is_open(settings["STATUS_HOST"], token):
+            log.warning("the status is open to whoever reaches it: set STATUS_TOKEN", host=settings["STATUS_HOST"])
 
     def engine_started(self) -> None:
         """From here on requests are taken."""
@@ -108,6 +111,7 @@ class WorkerStatus:
         self._lag.close()
         if self._server is not None:
             await self._server.close()
+            await self._letters.close()
         if self._view is not None:
             await self._view.close()
             metrics.REGISTRY.unregister(self._collector)
@@ -133,7 +137,7 @@ class WorkerStatus:
             "version": VERSION,
             "spider": self._crawler.spider.name,  # type: ignore[union-attr]
             "fleet": told_of_fleet(state) if state is not None else None,
-            "letters": await self._letters.look(),
+            "letters": self._letters.look(),
             "routes": await self._routes.look() if state is not None else [],
             "worker": {**self._told_of_worker(), "troubles": await self._troubles()},
         }

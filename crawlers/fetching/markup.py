@@ -7,16 +7,32 @@ into DOWNLOAD_MAXSIZE hours, in which nothing else of the worker moves.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scrapy.http import TextResponse
 
 MOST_ATTRIBUTES = 8_000
 """Of a tag: a tenth of a second."""
 _SMALL = 32_768
 """Bytes of a body that is not looked at: it has no room for many more."""
 _WINDOW = 8_192
+_PLAIN = ("utf-8", "ascii", "cp125", "windows-125", "iso-8859", "iso8859", "latin")
 # As HTML's tokenizer has attributes. Where it sees one, this sees one too.
 _ATTRIBUTE = rb"""[\s/]*+[^\s/>][^\s/>=]*+(?:\s*+=\s*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^\s>"'][^\s>]*+)?+)?+"""
 _ONE = re.compile(_ATTRIBUTE)
 _TAG = re.compile(rb"<[A-Za-z][^\s/>]*+(?:%s)*+" % _ATTRIBUTE)
+
+
+def as_parsed(response: TextResponse) -> bytes:
+    """The body of `response` as the parser gets it: decoded and encoded anew, without NULs.
+
+    In most encodings what is markup is so as bytes, too; in others (UTF-16, Python's own) text may come of anything.
+    """
+    body = response.body
+    if len(body) > _SMALL and not response.encoding.lower().startswith(_PLAIN):
+        body = response.text.encode("utf-8", "replace")
+    return body.replace(b"\0", b"") if b"\0" in body else body
 
 
 def has_giant_tag(body: bytes) -> bool:

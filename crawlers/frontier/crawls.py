@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from crawlers.frontier.connection import Connection
     from crawlers.frontier.keys import Keys
 
-OPEN_STATES = ("running", "paused", "draining", "cancelled")
-"""A crawl is open until it is complete; a cancelled one still takes its requests off."""
 LIST = "list:"
 """What the source of a crawl begins with whose seeds are a list."""
 IMPORT = "import:"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MOST_SAMPLED = 500
 """Products whose prices are kept, those with the lowest digests; lua/tallies.lua keeps as many."""
 _DIGEST = 8
-REQUEST_COUNTS = ("ended", "dead", "missing", "walls")
 
 Price = tuple[Decimal, str]
 """(amount, currency)"""

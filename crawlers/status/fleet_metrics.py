@@ -55,7 +55,7 @@ class FleetMetrics(Collector):
         accounted = sum(c.accounted for c in crawls)
         yield self._one("seine_frontier_accounted", "Its right side: settled, pending, delayed and leased.", accounted)
         # Where numbers are no longer kept, nothing can be said to be missing.
-        leak = sum(c.known - c.accounted for c in crawls if not c.expired)
+        leak = sum(abs(c.known - c.accounted) for c in crawls if not c.expired)
         yield self._one("seine_frontier_leak", "Requests that are known and nowhere: 0, always.", leak)
 
     def _waiting(self, crawls: Sequence[Status]) -> Iterator[Metric]:

@@ -47,6 +47,11 @@ def guard(host: str, token: str | None) -> Middleware:
     return guarded
 
 
+def is_open(host: str, token: str | None) -> bool:
+    """Whether others than this machine may read the status without being asked for anything."""
+    return not token and not _is_loopback(host)
+
+
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Say to browsers what they may do with an answer: show it here, and nothing else."""
     for name, value in _HEADERS.items():

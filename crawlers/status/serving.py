@@ -11,6 +11,7 @@ from crawlers import metrics
 from crawlers.exceptions import StartupError, UserError
 from crawlers.frontier.wiring import uses_frontier
 from crawlers.status.fleet_metrics import FleetMetrics
+from crawlers.status.guard import is_open
 from crawlers.status.listening import listen, read_ports
 from crawlers.status.server import StatusServer
 from crawlers.status.telling import LatestLetters, Routes, told_of_fleet
@@ -43,10 +44,12 @@ async def serve(settings: Any, args: list[str], opts: argparse.Namespace) -> int
         await server.open(listening)
         await fleet.refresh()
         print(f"serving the status of {opts.spider} at {address(listening)}", file=sys.stderr, flush=True)
+        if is_open(host, settings.get("STATUS_TOKEN")):
+            print(f"it is open to whoever reaches {host}: set STATUS_TOKEN", file=sys.stderr, flush=True)
         await stop.wait()
     finally:
         await server.close()
-        await fleet.view.close()
+        await fleet.close()
     return 0
 
 
@@ -64,6 +67,10 @@ class _Fleet:
         self._routes = Routes(settings, self.view)
         metrics.REGISTRY.register(FleetMetrics(spider, lambda: self.view.state))
 
+    async def close(self) -> None:
+        await self._letters.close()
+        await self.view.close()
+
     async def refresh(self) -> None:
         await self.view.look(_AGE)
 
@@ -73,7 +80,7 @@ class _Fleet:
             "version": VERSION,
             "spider": self._spider,
             "fleet": told_of_fleet(state),
-            "letters": await self._letters.look(),
+            "letters": self._letters.look(),
             "routes": await self._routes.look(),
             "worker": None,
         }

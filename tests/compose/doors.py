@@ -60,7 +60,6 @@ shut = {
     "the registry answers a worker": registry("/subjects", password=password) == 200,
     "the registry asks strangers who they are": registry("/subjects") == 401,
     "a worker registers nothing": registry("/subjects/x-value/versions", b"{}", password) == 403,
-    == 403,
     "a worker reads no products": not reads_products(),
     "a worker may use its keys": mine.get("seine:nothing") is None,
     "a worker may not flush Redis": refuses(mine.flushall),

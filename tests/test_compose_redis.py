@@ -11,6 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from tests.servers.ports import HOST
 from tests.servers.redis import RedisServer
+from tests.servers.redis_tls import binary_with_tls
 from tests.support import ROOT
 
 
@@ -21,7 +22,7 @@ class ServerWithUsers(RedisServer):
         users = folder / "users.acl"
         # So that the test's own look at the server's health is let in.
         users.write_text((secrets / "redis_users").read_text() + "user looker on nopass +ping +info\n")
-        super().__init__(folder, appendonly="yes", appendfsync="always", aclfile=str(users))
+        super().__init__(folder, binary_with_tls(), appendonly="yes", appendfsync="always", aclfile=str(users))
 
     def client(self) -> Redis:
         return self.client_of("looker", "any")
@@ -42,7 +43,7 @@ def password(secrets: Path, user: str) -> str:
 
 
 def test_what_a_worker_wrote_is_there_after_a_kill(secrets: Path, tmp_path: Path) -> None:
-    """Scripts' writes are transactions in the append-only file, which Redis reads as its default user."""
+    """Scripts' writes are transactions in the append-only file, which Redis 7 reads as its default user."""
     (tmp_path / "redis").mkdir()
     with ServerWithUsers(tmp_path / "redis", secrets) as server:
         script = "redis.call('SET', KEYS[1], '1') redis.call('SADD', KEYS[2], 'a')"

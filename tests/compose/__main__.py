@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.compose.project import DEPLOY, Failed, Project, run
+from tests.compose.project import DEPLOY, NAME, Failed, Project, run
 from tests.compose.steps import Steps
 
 _OF_THE_TEST = {
@@ -32,8 +33,14 @@ def main(argv: list[str] | None = None) -> int:
     if not _has_engine():
         print("test-compose: no Docker engine answers (docker info), or it has no compose", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="seine-compose-") as name:
-        return _prove(Path(name), options)
+    folder = Path(tempfile.mkdtemp(prefix="seine-compose-"))
+    try:
+        return _prove(folder, options)
+    finally:
+        if options.keep:
+            print(f"left running, with what is in {folder}: docker compose -p {NAME} down -v")
+        else:
+            shutil.rmtree(folder)
 
 
 def _has_engine() -> bool:

@@ -25,6 +25,7 @@ class Steps:
     def __init__(self, project: Project, makers: list[str]):
         self._project = project
         self._makers = makers
+        self._is_secure = "make-certificates" in makers
         self._crawl = Crawl(project)
 
     def all(self) -> list[tuple[str, Any]]:
@@ -33,6 +34,7 @@ class Steps:
             ("secrets are made once, and kept", self.secrets),
             ("every service becomes healthy", self.start),
             ("containers have no root, no rights, and nothing to write to", self.hardening),
+            *([("a worker finds every other door shut", self.doors)] if self._is_secure else []),
             (f"the fleet scales to {WORKERS} workers", self.scale),
             ("a crawl is shared by the workers", self._crawl.start),
             ("a killed worker's requests go to others", self.kill_worker),
@@ -77,6 +79,10 @@ class Steps:
         told = self._project.execute("worker", "sh", "-c", script)
         if "Read-only" not in told or "CapEff:\t0000000000000000" not in told or "NoNewPrivs:\t1" not in told:
             raise Failed(f"a worker may do too much:\n{told}")
+
+    def doors(self) -> None:
+        script = (Path(__file__).parent / "doors.py").read_text()
+        self._project.execute("worker", "python3", "-c", script)
 
     def scale(self) -> str:
         self._project.up("--scale", f"worker={WORKERS}", "worker")

@@ -23,9 +23,11 @@ from cloudcoil.models.prometheus_operator.v1 import PodMonitor
 from cronsim import CronSim
 from scrapy.settings import Settings
 
+from crawlers.exceptions import UserError
 from crawlers.frontier.report import RIGHT
 from crawlers.settings_check import check_settings
 from crawlers.site_config import load_site
+from crawlers.summary import ALARM
 from crawlers.version import VERSION
 from tests.kustomize import Resource, build, documents, pods
 from tests.support import ROOT
@@ -288,6 +290,16 @@ def test_schedules_are_as_cron_has_them_and_overlap_as_crawls_do(resources: list
         overlap = environment_of(resources, one)["CRAWL_OVERLAP"]
         assert spec["concurrencyPolicy"] == {"skip": "Forbid", "join": "Allow"}[overlap]
         assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+def test_a_crawl_that_ended_with_a_mistake_or_a_monitors_judgement_is_not_begun_again(
+    resources: list[Resource],
+) -> None:
+    """By a Job; 1, 124 and 137 leave an open crawl, with which the next pod goes on."""
+    for job in of_kind(resources, "CronJob"):
+        rules = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+        [codes] = [one["onExitCodes"] for one in rules if one["action"] == "FailJob"]
+        assert codes == {"operator": "In", "values": [UserError.exit_code, ALARM]}
 
 
 def test_not_all_workers_leave_at_once(resources: list[Resource]) -> None:

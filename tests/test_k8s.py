@@ -39,6 +39,11 @@ CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
 SECRETS = "/run/secrets/seine"
 DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT")
 
+OWN = (
+    "FRONTIER_NAMESPACE", "KAFKA_TOPIC_PRODUCTS", "KAFKA_TOPIC_DEAD_LETTERS", "KAFKA_TOPIC_PAGES", "KAFKA_TOPIC_LEDGER",
+    "CLAIM_CHECK_URL",
+)  # fmt: skip
+
 
 @cache
 def _built(environment: str) -> str:
@@ -248,6 +253,17 @@ def test_every_pods_settings_pass_the_check_of_a_start(
                 patched.setenv(name, value.replace(SECRETS, str(tmp_path)))
             read = runpy.run_path(str(ROOT / "crawlers" / "settings.py"))
         check_settings(Settings({name: value for name, value in read.items() if name.isupper()}))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_two_environments_write_to_one_place(name: str, settings: Settings) -> None:
+    """Their services may be the same."""
+    places = []
+    for environment in ENVIRONMENTS:
+        found = json.loads(_built(environment))
+        [place] = {environment_of(found, one).get(name, settings[name]) for _, _, one in containers(found)}
+        places.append(place)
+    assert len(set(places)) == len(ENVIRONMENTS), places
 
 
 def test_the_sites_are_sites(resources: list[Resource], tmp_path: Path) -> None:

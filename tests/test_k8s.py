@@ -19,7 +19,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 from cronsim import CronSim
 from scrapy.settings import Settings
 
@@ -29,13 +29,15 @@ from crawlers.settings_check import check_settings
 from crawlers.site_config import load_site
 from crawlers.summary import ALARM
 from crawlers.version import VERSION
+from deploy.prometheus import WRITTEN, text_of_rules
 from tests.kustomize import Resource, build, documents, pods
+from tests.monitoring import rules
 from tests.support import ROOT
 
 K8S = ROOT / "deploy" / "k8s"
 ENVIRONMENTS = ("dev", "staging", "production")
 OLDEST, NEWEST = "1.30", "1.37"
-CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
+CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 SECRETS = "/run/secrets/seine"
 DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT")
 
@@ -182,6 +184,23 @@ def test_what_scales_by_is_a_metric_of_the_fleet() -> None:
     assert f'namespace="{scaler["metadata"]["namespace"]}"' in query
     assert f'"{name}"' in source
     assert {"pending", "delayed", "leased"} <= set(RIGHT)
+
+
+def test_alerts_are_those_of_the_rules_and_know_the_jobs_of_pods() -> None:
+    assert WRITTEN.read_text() == text_of_rules(), "run: python -m deploy.prometheus"
+    production = json.loads(_built("production"))
+    [found] = of_kind(production, "PrometheusRule")
+    assert [rule for group in found["spec"]["groups"] for rule in group["rules"]] == rules()
+    [monitor] = of_kind(production, "PodMonitor")
+    jobs = {pod["metadata"]["labels"][monitor["spec"]["jobLabel"]] for _, pod in pods(production)}
+    assert {"worker", "status"} <= jobs
+
+
+def test_the_alert_of_missed_runs_looks_at_every_environment() -> None:
+    [looked] = {one for rule in rules() for one in re.findall(r'kube_\w+{namespace=~"([^"]+)"}', rule["expr"])}
+    for environment in ENVIRONMENTS:
+        for job in of_kind(json.loads(_built(environment)), "CronJob"):
+            assert re.fullmatch(looked, job["metadata"]["namespace"])
 
 
 def test_volumes_and_references_are_there(resources: list[Resource]) -> None:

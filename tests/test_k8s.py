@@ -39,6 +39,7 @@ ENVIRONMENTS = ("dev", "staging", "production")
 OLDEST, NEWEST = "1.30", "1.37"
 CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 SECRETS = "/run/secrets/seine"
+INIT_SECRETS = "/run/secrets/seine-init"
 DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT")
 
 OWN = (
@@ -126,7 +127,7 @@ def test_kustomize_makes_the_same_of_it(environment: str) -> None:
     command = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    text = re.sub(r"\b(seine-(?:browser-)?(?:settings|sites))-[a-z0-9]{10}\b", r"\1", done.stdout)
+    text = re.sub(r"\b(seine-(?:browser-|prepare-)?(?:settings|sites))-[a-z0-9]{10}\b", r"\1", done.stdout)
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text)}
     ours = {(one["kind"], one["metadata"]["name"]): one for one in json.loads(_built(environment))}
     assert sorted(theirs) == sorted(ours)
@@ -213,7 +214,7 @@ def test_volumes_and_references_are_there(resources: list[Resource]) -> None:
         assert {mount["name"] for mount in one["volumeMounts"]} == set(volumes)
         for volume in volumes.values():
             assert volume.get("configMap", {"name": "seine-settings"})["name"] in maps
-            assert volume.get("secret", {"secretName": "seine"})["secretName"] == "seine"
+            assert volume.get("secret", {"secretName": "seine"})["secretName"] in ("seine", "seine-init")
         folders = [mount["mountPath"] for mount in one["volumeMounts"]]
         assert folders[:2] == ["/tmp", SECRETS]
         ports = {port["name"] for port in one.get("ports", ())}
@@ -252,7 +253,7 @@ def test_every_setting_is_one_and_secrets_are_files(resources: list[Resource], s
     for _, _, one in containers(resources):
         for name, value in environment_of(resources, one).items():
             if name.endswith("_FILE") and name not in contract:
-                assert value.startswith(f"{SECRETS}/"), name
+                assert value.rpartition("/")[0] in (SECRETS, INIT_SECRETS), name
                 name = name.removesuffix("_FILE")
             else:
                 assert not re.search(r"PASSWORD|TOKEN|SECRET|REDIS_URL", name), f"{name} is a secret"
@@ -269,7 +270,7 @@ def test_every_pods_settings_pass_the_check_of_a_start(
     for _, _, one in containers(resources):
         with monkeypatch.context() as patched:
             for name, value in environment_of(resources, one).items():
-                patched.setenv(name, value.replace(SECRETS, str(tmp_path)))
+                patched.setenv(name, re.sub(rf"{SECRETS}(-init)?(?=/)", str(tmp_path), value))
             read = runpy.run_path(str(ROOT / "crawlers" / "settings.py"))
         check_settings(Settings({name: value for name, value in read.items() if name.isupper()}))
 
@@ -283,6 +284,20 @@ def test_no_two_environments_write_to_one_place(name: str, settings: Settings) -
         [place] = {environment_of(found, one).get(name, settings[name]) for _, _, one in containers(found)}
         places.append(place)
     assert len(set(places)) == len(ENVIRONMENTS), places
+
+
+def test_who_prepares_is_another_user_whose_passwords_no_other_pod_has(resources: list[Resource]) -> None:
+    for owner, pod, one in containers(resources):
+        env = environment_of(resources, one)
+        secrets = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+        prepares = owner["metadata"]["name"] == "prepare"
+        assert secrets == ({"seine", "seine-init"} if prepares else {"seine"})
+        assert env.get("KAFKA_CREATE_TOPICS") == ("1" if prepares else None)
+        for service, password in (("KAFKA_SASL", "kafka_password"), ("SCHEMA_REGISTRY", "registry_password")):
+            if f"{service}_USERNAME" in env:
+                folder = INIT_SECRETS if prepares else SECRETS
+                assert env[f"{service}_USERNAME"] == ("seine-init" if prepares else "seine-worker")
+                assert env[f"{service}_PASSWORD_FILE"] == f"{folder}/{password}"
 
 
 def test_the_sites_are_sites(resources: list[Resource], tmp_path: Path) -> None:

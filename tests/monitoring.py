@@ -19,6 +19,11 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 
 PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity"}}
 """What Prometheus makes itself, with labels."""
+KUBE = {
+    "kube_cronjob_next_schedule_time": {"namespace", "cronjob"},
+    "kube_cronjob_status_active": {"namespace", "cronjob"},
+}
+"""What kube-state-metrics makes, with labels."""
 TARGET = {"job", "instance"}
 """Labels of all that is scraped."""
 JMX = {

@@ -20,6 +20,7 @@ from tests.fleet import links
 from tests.letters import SITE, product
 from tests.monitoring import (
     JMX,
+    KUBE,
     PROMETHEUS,
     RULES,
     TARGET,
@@ -99,7 +100,7 @@ def told(port: int) -> str:
 
 def test_all_that_rules_and_dashboards_ask_for_is_made_by_somebody(served: dict[str, int]) -> None:
     made = {name for port in served.values() for name in families(told(port))}
-    made |= recorded() | set(JMX) | set(PROMETHEUS)
+    made |= recorded() | set(JMX) | set(PROMETHEUS) | set(KUBE)
     missing = {(where, name) for where, text in expressions().items() for name in metrics_of(text) - made}
     assert not missing
 
@@ -127,7 +128,7 @@ def test_what_kafkas_agent_makes_has_the_names_that_are_asked_for() -> None:
 
 
 def test_selectors_and_groupings_name_labels_that_their_series_have() -> None:
-    known = labels() | PROMETHEUS | {name: jmx_name(bean)[1] for name, bean in JMX.items()}
+    known = labels() | PROMETHEUS | KUBE | {name: jmx_name(bean)[1] for name, bean in JMX.items()}
     for where, expression in expressions().items():
         for metric, used in labels_of(expression).items():
             if metric in known:

@@ -19,23 +19,33 @@ import kubernetes_validate
 import pytest
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
-from cloudcoil.models.prometheus_operator.v1 import PodMonitor
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 from cronsim import CronSim
 from scrapy.settings import Settings
 
+from crawlers.exceptions import UserError
 from crawlers.frontier.report import RIGHT
 from crawlers.settings_check import check_settings
 from crawlers.site_config import load_site
+from crawlers.summary import ALARM
 from crawlers.version import VERSION
+from deploy.prometheus import WRITTEN, text_of_rules
 from tests.kustomize import Resource, build, documents, pods
+from tests.monitoring import rules
 from tests.support import ROOT
 
 K8S = ROOT / "deploy" / "k8s"
 ENVIRONMENTS = ("dev", "staging", "production")
 OLDEST, NEWEST = "1.30", "1.37"
-CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor}
+CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 SECRETS = "/run/secrets/seine"
+INIT_SECRETS = "/run/secrets/seine-init"
 DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT")
+
+OWN = (
+    "FRONTIER_NAMESPACE", "KAFKA_TOPIC_PRODUCTS", "KAFKA_TOPIC_DEAD_LETTERS", "KAFKA_TOPIC_PAGES", "KAFKA_TOPIC_LEDGER",
+    "CLAIM_CHECK_URL",
+)  # fmt: skip
 
 
 @cache
@@ -117,7 +127,7 @@ def test_kustomize_makes_the_same_of_it(environment: str) -> None:
     command = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    text = re.sub(r"\b(seine-(?:browser-)?(?:settings|sites))-[a-z0-9]{10}\b", r"\1", done.stdout)
+    text = re.sub(r"\b(seine-(?:browser-|prepare-)?(?:settings|sites))-[a-z0-9]{10}\b", r"\1", done.stdout)
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text)}
     ours = {(one["kind"], one["metadata"]["name"]): one for one in json.loads(_built(environment))}
     assert sorted(theirs) == sorted(ours)
@@ -177,6 +187,23 @@ def test_what_scales_by_is_a_metric_of_the_fleet() -> None:
     assert {"pending", "delayed", "leased"} <= set(RIGHT)
 
 
+def test_alerts_are_those_of_the_rules_and_know_the_jobs_of_pods() -> None:
+    assert WRITTEN.read_text() == text_of_rules(), "run: python -m deploy.prometheus"
+    production = json.loads(_built("production"))
+    [found] = of_kind(production, "PrometheusRule")
+    assert [rule for group in found["spec"]["groups"] for rule in group["rules"]] == rules()
+    [monitor] = of_kind(production, "PodMonitor")
+    jobs = {pod["metadata"]["labels"][monitor["spec"]["jobLabel"]] for _, pod in pods(production)}
+    assert {"worker", "status"} <= jobs
+
+
+def test_the_alert_of_missed_runs_looks_at_every_environment() -> None:
+    [looked] = {one for rule in rules() for one in re.findall(r'kube_\w+{namespace=~"([^"]+)"}', rule["expr"])}
+    for environment in ENVIRONMENTS:
+        for job in of_kind(json.loads(_built(environment)), "CronJob"):
+            assert re.fullmatch(looked, job["metadata"]["namespace"])
+
+
 def test_volumes_and_references_are_there(resources: list[Resource]) -> None:
     maps = {one["metadata"]["name"] for one in of_kind(resources, "ConfigMap")}
     accounts = {one["metadata"]["name"] for one in of_kind(resources, "ServiceAccount")}
@@ -187,7 +214,7 @@ def test_volumes_and_references_are_there(resources: list[Resource]) -> None:
         assert {mount["name"] for mount in one["volumeMounts"]} == set(volumes)
         for volume in volumes.values():
             assert volume.get("configMap", {"name": "seine-settings"})["name"] in maps
-            assert volume.get("secret", {"secretName": "seine"})["secretName"] == "seine"
+            assert volume.get("secret", {"secretName": "seine"})["secretName"] in ("seine", "seine-init")
         folders = [mount["mountPath"] for mount in one["volumeMounts"]]
         assert folders[:2] == ["/tmp", SECRETS]
         ports = {port["name"] for port in one.get("ports", ())}
@@ -226,7 +253,7 @@ def test_every_setting_is_one_and_secrets_are_files(resources: list[Resource], s
     for _, _, one in containers(resources):
         for name, value in environment_of(resources, one).items():
             if name.endswith("_FILE") and name not in contract:
-                assert value.startswith(f"{SECRETS}/"), name
+                assert value.rpartition("/")[0] in (SECRETS, INIT_SECRETS), name
                 name = name.removesuffix("_FILE")
             else:
                 assert not re.search(r"PASSWORD|TOKEN|SECRET|REDIS_URL", name), f"{name} is a secret"
@@ -243,9 +270,34 @@ def test_every_pods_settings_pass_the_check_of_a_start(
     for _, _, one in containers(resources):
         with monkeypatch.context() as patched:
             for name, value in environment_of(resources, one).items():
-                patched.setenv(name, value.replace(SECRETS, str(tmp_path)))
+                patched.setenv(name, re.sub(rf"{SECRETS}(-init)?(?=/)", str(tmp_path), value))
             read = runpy.run_path(str(ROOT / "crawlers" / "settings.py"))
         check_settings(Settings({name: value for name, value in read.items() if name.isupper()}))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_two_environments_write_to_one_place(name: str, settings: Settings) -> None:
+    """Their services may be the same."""
+    places = []
+    for environment in ENVIRONMENTS:
+        found = json.loads(_built(environment))
+        [place] = {environment_of(found, one).get(name, settings[name]) for _, _, one in containers(found)}
+        places.append(place)
+    assert len(set(places)) == len(ENVIRONMENTS), places
+
+
+def test_who_prepares_is_another_user_whose_passwords_no_other_pod_has(resources: list[Resource]) -> None:
+    for owner, pod, one in containers(resources):
+        env = environment_of(resources, one)
+        secrets = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+        prepares = owner["metadata"]["name"] == "prepare"
+        assert secrets == ({"seine", "seine-init"} if prepares else {"seine"})
+        assert env.get("KAFKA_CREATE_TOPICS") == ("1" if prepares else None)
+        for service, password in (("KAFKA_SASL", "kafka_password"), ("SCHEMA_REGISTRY", "registry_password")):
+            if f"{service}_USERNAME" in env:
+                folder = INIT_SECRETS if prepares else SECRETS
+                assert env[f"{service}_USERNAME"] == ("seine-init" if prepares else "seine-worker")
+                assert env[f"{service}_PASSWORD_FILE"] == f"{folder}/{password}"
 
 
 def test_the_sites_are_sites(resources: list[Resource], tmp_path: Path) -> None:
@@ -288,6 +340,16 @@ def test_schedules_are_as_cron_has_them_and_overlap_as_crawls_do(resources: list
         overlap = environment_of(resources, one)["CRAWL_OVERLAP"]
         assert spec["concurrencyPolicy"] == {"skip": "Forbid", "join": "Allow"}[overlap]
         assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+def test_a_crawl_that_ended_with_a_mistake_or_a_monitors_judgement_is_not_begun_again(
+    resources: list[Resource],
+) -> None:
+    """By a Job; 1, 124 and 137 leave an open crawl, with which the next pod goes on."""
+    for job in of_kind(resources, "CronJob"):
+        rules = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+        [codes] = [one["onExitCodes"] for one in rules if one["action"] == "FailJob"]
+        assert codes == {"operator": "In", "values": [UserError.exit_code, ALARM]}
 
 
 def test_not_all_workers_leave_at_once(resources: list[Resource]) -> None:

@@ -40,7 +40,7 @@ OLDEST, NEWEST = "1.30", "1.37"
 CUSTOM = {"ScaledObject": ScaledObject, "PodMonitor": PodMonitor, "PrometheusRule": PrometheusRule}
 SECRETS = "/run/secrets/seine"
 INIT_SECRETS = "/run/secrets/seine-init"
-DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT")
+DRAINS = ("FRONTIER_DRAIN_SECONDS", "KAFKA_DRAIN_TIMEOUT", "CLAIM_CHECK_DRAIN_TIMEOUT", "TRACING_DRAIN_TIMEOUT")
 
 OWN = (
     "FRONTIER_NAMESPACE", "KAFKA_TOPIC_PRODUCTS", "KAFKA_TOPIC_DEAD_LETTERS", "KAFKA_TOPIC_PAGES", "KAFKA_TOPIC_LEDGER",
@@ -193,8 +193,11 @@ def test_alerts_are_those_of_the_rules_and_know_the_jobs_of_pods() -> None:
     [found] = of_kind(production, "PrometheusRule")
     assert [rule for group in found["spec"]["groups"] for rule in group["rules"]] == rules()
     [monitor] = of_kind(production, "PodMonitor")
-    jobs = {pod["metadata"]["labels"][monitor["spec"]["jobLabel"]] for _, pod in pods(production)}
-    assert {"worker", "status"} <= jobs
+    stand = of_kind(production, "Deployment")
+    jobs = {pod["metadata"]["labels"][monitor["spec"]["jobLabel"]] for _, pod in pods(stand)}
+    [down] = [rule["expr"] for rule in rules() if rule.get("alert") == "SeineTargetDown"]
+    [known] = re.findall(r'job=~"([^"]+)"', down)
+    assert {job for job in jobs if not re.fullmatch(known, job)} == set()
 
 
 def test_the_alert_of_missed_runs_looks_at_every_environment() -> None:

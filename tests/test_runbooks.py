@@ -20,7 +20,7 @@ SHORT = 60
 """Lines of a page."""
 _COMMAND = re.compile(r"scrapy ([a-z]+) ?([^`\n#|,;)]*)")
 _SETTING = re.compile(r"(?<![\w/])[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b")
-_OTHERS = {"MSG_SIZE_TOO_LARGE", "NOT_ENOUGH_REPLICAS", "SASL_SSL", "NAME_FILE"}
+_OTHERS = {"MSG_SIZE_TOO_LARGE", "NOT_ENOUGH_REPLICAS", "SASL_SSL", "NAME_FILE", "COMPOSE_FILE"}
 """Words that look like settings."""
 _VERBS = ("frontier", "dlq", "claims", "records", "schema")
 _SCRAPYS = {"crawl", "parse", "settings", "stack"}
@@ -84,6 +84,15 @@ def test_commands_that_a_page_names_are_there(path: Path) -> None:
         options = {word for word in words if word.startswith("--")}
         known = set(re.findall(r"--[a-z-]+", verbs(command)[verb]))
         assert options <= known, f"scrapy {command} {verb}: {options - known}"
+
+
+@each_text
+def test_a_command_of_compose_leaves_the_fleet_as_secure_and_as_large_as_it_is(path: Path) -> None:
+    """Files are those of COMPOSE_FILE; without --scale `up` makes one worker of many."""
+    for command in re.findall(r"docker compose ([^`\n]+)", path.read_text()):
+        assert not command.startswith(("-f ", "--file ")), command
+        if command.startswith("up "):
+            assert "--scale worker=" in command, command
 
 
 @each_text

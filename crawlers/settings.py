@@ -320,7 +320,7 @@ SCHEDULE_LOG_DIR = env("SCHEDULE_LOG_DIR", str, None, "folder of their logs; -: 
 SCHEDULE_LOGS = env("SCHEDULE_LOGS", int, 30, "logs of a schedule that are kept")
 SCHEDULE_METRICS_DIR = env("SCHEDULE_METRICS_DIR", str, None, "folder of their metrics, for a textfile collector")
 SCHEDULE_TIMEOUT = env("SCHEDULE_TIMEOUT", int, 82_800, "seconds until a run is told to end; 0: never")
-SCHEDULE_GRACE = env("SCHEDULE_GRACE", int, 150, "seconds that it has then: more than a drain takes")
+SCHEDULE_GRACE = env("SCHEDULE_GRACE", int, 165, "seconds that it has then: more than a drain takes")
 SCHEDULE_INTERVAL = env("SCHEDULE_INTERVAL", int, 0, "seconds from one run to the next; 0: the scheduler knows")
 AUDIT_SAMPLE = env("AUDIT_SAMPLE", list, [], "share of fetches that are audited, by outcome: expanded=0.1,empty=0")
 AUDIT_QUERY_STRINGS = env("AUDIT_QUERY_STRINGS", bool, True, "whether the audit trail tells the queries of URLs")

@@ -149,8 +149,7 @@ def test_services_start_when_what_they_need_is_there(name: str) -> None:
 def test_the_grace_period_is_longer_than_the_drain(name: str, settings: Settings) -> None:
     drain = settings.getfloat("FRONTIER_DRAIN_SECONDS") + settings.getfloat("KAFKA_DRAIN_TIMEOUT")
     drain += settings.getfloat("CLAIM_CHECK_DRAIN_TIMEOUT") + settings.getfloat("TRACING_DRAIN_TIMEOUT")
-    grace = int(SERVICES[name]["environment"].get("SCHEDULE_GRACE", drain + 1))
-    assert seconds(SERVICES[name]["stop_grace_period"]) > grace > drain
+    assert seconds(SERVICES[name]["stop_grace_period"]) > settings.getint("SCHEDULE_GRACE") > drain
 
 
 @FILES

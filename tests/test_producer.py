@@ -69,13 +69,13 @@ def test_what_is_acknowledged_is_on_the_topic(config: dict[str, Any], topic: str
 
 
 def test_every_report_reaches_its_sender(config: dict[str, Any], topic: str) -> None:
-    """Reports are asked for only while some are awaited: after a round that ends, and with the next begins anew."""
+    """Reports are asked for often only while some are awaited: that ends with a round, and the next begins it anew."""
     producer = Producer({**config, "linger.ms": 0}, drain_seconds=5)
 
     async def work() -> None:
         for number in range(0, 80, 4):
             await asyncio.gather(*(producer.send(record(topic, one)) for one in range(number, number + 4)))
-            await eventually(lambda: producer._poller is None, "reports are asked for that nobody awaits")
+            await eventually(lambda: producer._is_idle, "reports are asked for often that nobody awaits")
 
     run(producer, work())
 

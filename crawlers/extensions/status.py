@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -17,6 +15,7 @@ from crawlers.measuring import DOMAINS
 from crawlers.status.fleet_metrics import FleetMetrics
 from crawlers.status.health import troubles
 from crawlers.status.listening import listen, read_ports
+from crawlers.status.loop_lag import LoopLag
 from crawlers.status.view import FleetView
 from crawlers.version import VERSION
 
@@ -33,10 +32,6 @@ _AGE = 1.0
 """Seconds that what is told of the fleet may be old."""
 _SCRAPED = 5.0
 """The same, of metrics: every worker asks Redis for them."""
-_TICK = 0.25
-"""Seconds between two looks at the event loop's lag."""
-_WINDOW = 30.0
-"""Seconds whose longest lag is told, with that of as many before."""
 _BUSIEST = 10
 
 
@@ -48,7 +43,7 @@ class WorkerStatus:
         self._ports = ports
         self._server: StatusServer | None = None
         self._view: FleetView | None = None
-        self._lag = _LoopLag()
+        self._lag = LoopLag()
         self._has_started = False
 
     @classmethod
@@ -156,39 +151,6 @@ class WorkerStatus:
             "sites": _sites(),
             "busiest": DOMAINS.busiest(_BUSIEST),
         }
-
-
-class _LoopLag:
-    """How late a timer is that should fire four times a second: what a request waits for others' work."""
-
-    def __init__(self) -> None:
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
-        self._began = self._now = self._before = 0.0
-
-    @property
-    def longest(self) -> float:
-        """Seconds, of the last half to whole minute."""
-        return max(self._now, self._before)
-
-    def open(self) -> None:
-        self._began = monotonic()
-        self._wait()
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _wait(self) -> None:
-        self._due = monotonic() + _TICK
-        self._timer = asyncio.get_running_loop().call_later(_TICK, self._look)
-
-    def _look(self) -> None:
-        now = monotonic()
-        if now - self._began > _WINDOW:
-            self._began, self._before, self._now = now, self._now, 0.0
-        self._now = max(self._now, now - self._due)
-        self._wait()
 
 
 def _sites() -> dict[str, dict[str, Any]]:
